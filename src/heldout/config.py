@@ -1,0 +1,191 @@
+"""`Config`: everything a user can say about a run, in one TOML file."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import tomlkit
+
+from heldout.check import InputError, did_you_mean
+from heldout.options import Options, documented, option
+from heldout.recipe import Recipe
+
+
+@documented(
+    "What the columns of the table are, and what is to be forecast.",
+    ">>> DataOptions(target=('close',)).missing\n'error'",
+)
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):  # noqa: D101 - written by `documented`
+    target: tuple[str, ...] = option((), "Columns to forecast.")
+    time: str | None = option(None, "Column of times; by default the first that holds dates.")
+    id: str | None = option(None, "Column that tells several series apart.")
+    past: tuple[str, ...] | None = option(
+        None, "Covariates known up to the present; by default every other column."
+    )
+    future: tuple[str, ...] = option((), "Covariates known ahead.")
+    static: tuple[str, ...] = option((), "Columns that never change within a series.")
+    ignore: tuple[str, ...] = option((), "Columns to leave out.")
+    horizon: int | None = option(None, "Steps ahead to forecast; by default from the calendar.", low=1)
+    last_step_only: bool = option(False, "Forecast and score the last step of the horizon alone.")
+    calendar: bool = option(False, "Add hour, weekday and day of the year as covariates known ahead.")
+    missing: str = option(
+        "error", "Refuse missing values, or fill them inside the fit.", choices=("error", "fill")
+    )
+    duplicates: str = option(
+        "error", "What a time that occurs twice does.", choices=("error", "mean", "last")
+    )
+    max_gap: int = option(10, "No window crosses a hole of more than this many steps.", low=1)
+    encoding: str = option("utf-8", "How a text file is encoded.")
+
+
+@documented("How the model is judged.", ">>> StudyOptions().n_folds\n5")
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(Options):  # noqa: D101 - written by `documented`
+    test_size: float = option(
+        0.2,
+        "Share of the time span that is sealed and scored once, at the end.",
+        low=0,
+        high=0.9,
+        open_low=True,
+    )
+    n_folds: int = option(5, "Walk-forward folds before the sealed test.", low=0, high=1000)
+    first_train: float = option(
+        0.5,
+        "Share of the time before the test that the first fold learns from.",
+        low=0,
+        high=1,
+        open_low=True,
+        open_high=True,
+    )
+    valid_size: float = option(
+        0.2,
+        "Share of a fold's past that decides when training stops.",
+        low=0,
+        high=1,
+        open_low=True,
+        open_high=True,
+    )
+    n_seeds: int = option(
+        2,
+        "Fits per fold, each from another seed; the final model is the mean of its seeds.",
+        low=1,
+        high=1000,
+    )
+    first_seed: int = option(0, "The seeds are this number and the following ones.", low=0)
+    metric: str = option("mse", "What is averaged over the test rows.", choices=("mse", "mae"))
+    season: int | None = option(
+        None, "Rows in a season, for the seasonal baseline; by default found in the training rows.", low=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The three parts of a run: ``[data]``, ``[study]`` and ``[recipe]`` of the TOML file.
+
+    Parameters
+    ----------
+    data : DataOptions
+        Columns and task.
+    study : StudyOptions
+        Splits, seeds, score.
+    recipe : Recipe
+        Hyper-parameters.
+
+    Examples
+    --------
+    >>> config = Config().with_values({"target": "close", "hidden_size": 16, "study.n_folds": 3})
+    >>> config.data.target, config.recipe.hidden_size, config.study.n_folds
+    (('close',), 16, 3)
+    """
+
+    data: DataOptions = field(default_factory=DataOptions)
+    study: StudyOptions = field(default_factory=StudyOptions)
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """Give a copy with some options changed, named ``option`` or ``part.option``.
+
+        Raises
+        ------
+        InputError
+            If there is no such option, or its value is not allowed.
+        """
+        changed: dict[str, dict[str, Any]] = {item.name: {} for item in fields(self)}
+        for name, value in values.items():
+            part, option_name = self._find(name)
+            if part == "data" and option_name in _LISTS and isinstance(value, str):
+                value = [value]  # noqa: PLW2901 - one column may be written without brackets
+            changed[part][option_name] = value
+        parts = {part: getattr(self, part).with_values(new) for part, new in changed.items()}
+        return type(self)(**parts)
+
+    @classmethod
+    def _find(cls, name: str) -> tuple[str, str]:
+        known = {part: [entry.name for entry in kind.describe()] for part, kind in _PARTS.items()}
+        part, dot, rest = name.partition(".")
+        if dot:
+            if part not in known:
+                raise InputError(f"unknown part {part!r} in {name!r}: there are {', '.join(known)}")
+            return part, rest
+        for part, names in known.items():
+            if name in names:
+                return part, name
+        if message := Recipe._unknown(name):
+            raise InputError(message)
+        raise InputError(
+            f"unknown option {name!r}{did_you_mean(name, [name for names in known.values() for name in names])}"
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a TOML file.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or is no TOML, or holds an unknown part or option.
+        """
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not TOML: {error}") from error
+        for part in values:
+            if part not in _PARTS or not isinstance(values[part], dict):
+                raise InputError(
+                    f"{path}: unknown part [{part}]{did_you_mean(part, _PARTS)}: there are {', '.join(_PARTS)}"
+                )
+        flat = {
+            f"{part}.{name}": value for part, options in values.items() for name, value in options.items()
+        }
+        return cls().with_values(flat)
+
+    def to_toml(self, *, comments: bool = False) -> str:
+        """Write it as TOML that `read` takes back; with comments, every option is explained and unset ones are shown.
+
+        Parameters
+        ----------
+        comments : bool, default False
+            For people.
+        """
+        document = tomlkit.document()
+        for part, kind in _PARTS.items():
+            table = tomlkit.table()
+            values = getattr(self, part).to_dict()
+            for name, _, _, text in kind.describe():
+                if comments:
+                    table.add(tomlkit.comment(text))
+                if values[name] is not None:
+                    table.add(name, values[name])
+                elif comments:
+                    table.add(tomlkit.comment(f"{name} ="))
+            document.add(part, table)
+        return tomlkit.dumps(document)
+
+
+_PARTS: dict[str, type[Options]] = {"data": DataOptions, "study": StudyOptions, "recipe": Recipe}
+_LISTS = ("target", "past", "future", "static", "ignore")

@@ -1,0 +1,1 @@
+"""From a file or frame to batches: reading, preparing, splitting, cutting windows."""

@@ -1,0 +1,159 @@
+"""Which samples train, which stop the training, which judge it: cuts in calendar time, purged.
+
+A sample is known by its origin (`SeriesData.origins`). Its label span is the ``horizon`` rows after the origin. Of two
+parts that follow each other in time, the earlier keeps a sample only if its whole label span is known at the first
+origin of the later one: a gap of ``horizon - 1`` samples in a series without holes. Parts are described by times, not
+by row numbers, so a panel is cut at the same moment in all its series and a split is a handful of integers.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from heldout.check import InputError, check_number
+from heldout.data.series import IntArray, SeriesData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """The samples with origin time in [``start``, ``stop``) whose labels end at ``known_by`` or before.
+
+    Parameters
+    ----------
+    start, stop : int
+        Times as in `SeriesData.time`.
+    known_by : int
+        Time at which the last label must have happened.
+    """
+
+    start: int
+    stop: int
+    known_by: int
+
+    def rows(self, data: SeriesData, lookback: int) -> IntArray:
+        """Origins of the samples in this span.
+
+        Parameters
+        ----------
+        data : SeriesData
+            The series.
+        lookback : int
+            Rows in a window.
+
+        Returns
+        -------
+        array of shape (n_samples,), int64
+        """
+        origins = data.origins(lookback)
+        origin_time, label_end = data.time[origins], data.time[origins + data.horizon]
+        return origins[(origin_time >= self.start) & (origin_time < self.stop) & (label_end <= self.known_by)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Three spans that follow each other: one trains, one stops the training, one judges it."""
+
+    name: str
+    train: Span
+    valid: Span
+    test: Span
+
+
+def split_series(
+    data: SeriesData,
+    lookback: int,
+    *,
+    test_size: float = 0.2,
+    n_folds: int = 5,
+    first_train: float = 0.5,
+    valid_size: float = 0.2,
+) -> tuple[Fold, ...]:
+    """Cut the series into walk-forward folds and, after them, the final fold, whose test is sealed.
+
+    The last ``test_size`` of all origin times is the sealed test. Before it, the outer folds: the first trains on the
+    first ``first_train`` of the times left, and each tests on the next of ``n_folds`` equal blocks. In every fold the
+    last ``valid_size`` of what lies before the test stops the training.
+
+    Parameters
+    ----------
+    data : SeriesData
+        The series; with several, all are cut at the same times.
+    lookback : int
+        Rows in a window.
+    test_size : float, default 0.2
+        Share of origin times in the sealed test, in (0, 0.9].
+    n_folds : int, default 5
+        Outer folds, 0 for none.
+    first_train : float, default 0.5
+        Share of the times before the sealed test that the first fold trains and stops on, in (0, 1).
+    valid_size : float, default 0.2
+        Share of a fold's times before its test that stops the training, in (0, 1).
+
+    Returns
+    -------
+    tuple of Fold
+        ``n_folds`` outer folds and the final one, in order of time.
+
+    Raises
+    ------
+    InputError
+        If a part of some fold would hold no sample.
+
+    References
+    ----------
+    Gap of H - 1 samples for a horizon of H: the rule of ``sklearn.model_selection.TimeSeriesSplit(gap=H - 1)``.
+    Repeated out-of-sample tests for series that are not stationary: Cerqueira, Torgo & Mozetič (2020), Machine
+    Learning 109.
+    """
+    check_number("test_size", test_size, 0, 0.9, open_low=True)
+    check_number("n_folds", n_folds, 0, 1000)
+    check_number("first_train", first_train, 0, 1, open_low=True, open_high=True)
+    check_number("valid_size", valid_size, 0, 1, open_low=True, open_high=True)
+    origins = data.origins(lookback)
+    times = np.unique(data.time[origins])
+    needed = 4 * (n_folds + 1)
+    if len(times) < needed:
+        raise InputError(
+            f"{n_folds} folds and a sealed test need at least {needed} windows of {lookback} + {data.horizon} rows in time, "
+            f"got {len(times)}: shorten lookback or horizon, or ask for fewer folds"
+        )
+    last = int(data.time[-1] if len(data.ids) == 1 else data.time.max())
+    n_test = max(1, round(test_size * len(times)))
+    sealed = int(times[-n_test])
+    dev = times[:-n_test]
+    cuts = np.linspace(round(first_train * len(dev)), len(dev), n_folds + 1).round().astype(int)
+    folds = []
+    for number, (a, b) in enumerate(pairwise(cuts), start=1):
+        stop = int(times[b])
+        folds.append(
+            _fold(
+                f"fold {number}", times[:a], Span(start=int(times[a]), stop=stop, known_by=sealed), valid_size
+            )
+        )
+    folds.append(_fold("final", dev, Span(start=sealed, stop=last + 1, known_by=last), valid_size))
+    for fold in folds:
+        _check_filled(fold, data, lookback)
+    return tuple(folds)
+
+
+def _fold(name: str, before: IntArray, test: Span, valid_size: float) -> Fold:
+    """Divide the origin times before a test into training and stopping."""
+    n_valid = max(1, round(valid_size * len(before)))
+    valid_start = int(before[-n_valid])
+    return Fold(
+        name=name,
+        train=Span(start=int(before[0]), stop=valid_start, known_by=valid_start),
+        valid=Span(start=valid_start, stop=test.start, known_by=test.start),
+        test=test,
+    )
+
+
+def _check_filled(fold: Fold, data: SeriesData, lookback: int) -> None:
+    for part in ("train", "valid", "test"):
+        span: Span = getattr(fold, part)
+        if not len(span.rows(data, lookback)):
+            raise InputError(
+                f"{fold.name} has no window of {lookback} rows left to {part} on once the labels of {data.horizon} rows "
+                f"are purged: ask for fewer folds, a shorter horizon or a shorter lookback"
+            )

@@ -1,0 +1,118 @@
+"""Which transform makes a column fit to be learned from: decided on training rows, by its spread and a unit-root test."""
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.tsa.stattools import adfuller
+
+from heldout.check import InputError, check_choice
+from heldout.data.series import FloatArray, IntArray, SeriesData
+
+TRANSFORMS = ("none", "difference", "log", "log_return")
+_TEST_ROWS = 2000  # most recent training rows that the unit-root test reads
+
+
+def is_log(transform: str) -> bool:
+    """Whether the target is scored as a logarithm."""
+    return transform in ("log", "log_return")
+
+
+def is_differenced(transform: str) -> bool:
+    """Whether the inputs are changes from row to row."""
+    return transform in ("difference", "log_return")
+
+
+def choose_transforms(
+    data: SeriesData, rows: IntArray, lookback: int, transform: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Decide what is done to each input column first.
+
+    With ``transform="auto"`` each target and past covariate is tested on its training rows (in a panel: on the series
+    with the most of them): a logarithm if all are positive and the spread of changes grows with the level (Tukey's
+    spread-against-level slope above 1/2), differences if an augmented Dickey-Fuller test does not reject a unit root
+    at 5 %. Future covariates are left as they are.
+
+    Parameters
+    ----------
+    data, rows, lookback
+        As in `Prepare.fit`.
+    transform : {"auto", "none", "difference", "log", "log_return"}
+        What the recipe says. Anything but "auto" holds for the targets; past covariates still follow their tests, but
+        where the targets take no logarithm they take none.
+
+    Returns
+    -------
+    transforms : tuple of str
+        For targets, past and future covariates.
+    reasons : tuple of str
+        One sentence per target.
+
+    References
+    ----------
+    Dickey & Fuller (1979), JASA 74; Tukey (1977), Exploratory Data Analysis, ch. 4.
+    """
+    check_choice("transform", transform, ("auto", *TRANSFORMS))
+    chosen, reasons = [], []
+    seen = seen_rows(data, rows, lookback)
+    # One series speaks for a panel: the one with the most training rows.
+    longest = np.bincount(data.series_of_row[seen], minlength=len(data.ids)).argmax()
+    seen[: data.offsets[longest]] = False
+    seen[data.offsets[longest + 1] :] = False
+    for number, name in enumerate((*data.targets, *data.past)):
+        values = data.values[seen, data.columns.index(name)]
+        found, why = _test_column(values[~np.isnan(values)])
+        if number < len(data.targets):
+            found, why = (found, why) if transform == "auto" else (transform, "asked for")
+            reasons.append(f"{name}: {found} ({why})")
+        elif transform in ("none", "difference"):
+            found = {"log": "none", "log_return": "difference"}.get(found, found)
+        chosen.append(found)
+    return (*chosen, *("none" for _ in data.future)), tuple(reasons)
+
+
+def _test_column(values: FloatArray) -> tuple[str, str]:
+    if len(values) < 30 or np.ptp(values) == 0:
+        return "none", "too few or constant values to test"
+    slope = _spread_level_slope(values) if values.min() > 0 else 0.0
+    log = slope > 0.5
+    recent = np.log(values[-_TEST_ROWS:]) if log else values[-_TEST_ROWS:]
+    if np.ptp(recent) == 0:
+        return "none", "constant in the recent training rows"
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # a series without noise makes the test singular: no unit root is found then
+        p = float(adfuller(recent, maxlag=min(12, len(recent) // 4), autolag=None, result_object=True).pvalue)
+    spread = f"spread grows with level, slope {slope:.2f}" if log else "spread does not grow with level"
+    root = f"unit root not rejected, p = {p:.2f}" if p > 0.05 else f"unit root rejected, p = {p:.2g}"
+    name = {
+        (False, False): "none",
+        (True, False): "log",
+        (False, True): "difference",
+        (True, True): "log_return",
+    }[log, p > 0.05]
+    return name, f"{spread}; {root}"
+
+
+def _spread_level_slope(values: FloatArray) -> float:
+    """Slope of log(sd of changes) on log(mean) over ten blocks: 1 where changes are proportional to the level."""
+    blocks = np.array_split(values, 10)
+    level = np.array([block.mean() for block in blocks])
+    spread = np.array([np.diff(block).std() for block in blocks])
+    keep = spread > 0
+    if keep.sum() < 5 or level[keep].max() < 1.5 * level[keep].min():
+        return 0.0  # the level hardly moves: nothing to learn about its effect
+    return float(np.polyfit(np.log(level[keep]), np.log(spread[keep]), 1)[0])
+
+
+def seen_rows(data: SeriesData, rows: IntArray, lookback: int) -> NDArray[np.bool_]:
+    """Rows that training samples can see, inputs and labels, as a mask."""
+    if not len(rows):
+        raise InputError("there are no training rows: shorten lookback or horizon, or give more data")
+    seen = np.zeros(data.n_rows, bool)
+    series = data.series_of_row[rows]
+    for number in np.unique(series):
+        own = rows[series == number]
+        seen[own.min() - lookback + 1 : own.max() + data.horizon + 1] = True
+    return seen

@@ -1,0 +1,120 @@
+"""`Batch` and `Windows`: samples gathered by index from one contiguous block, never copied out beforehand."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+# Smallest width of a standardised window, in training standard deviations: a flat window must not blow up its noise.
+_MIN_WIDTH = 0.05
+
+
+class Batch(NamedTuple):
+    """What the network is given, and what it is asked.
+
+    Attributes
+    ----------
+    x : Tensor of shape (B, T, F)
+        Prepared inputs; the first K columns of a series are its targets.
+    y : Tensor of shape (B, S, K) float, or (B,) int64 class numbers
+        What is to be forecast; for series relative to ``offset``.
+    offset : Tensor of shape (B, 1, K), float64, or None
+        Added to a forecast to give the prepared level.
+    scale : Tensor of shape (B, 1, K) or None
+        The network's output is multiplied by it first.
+    future : Tensor of shape (B, S, C) or None
+        Covariates known for the steps ahead.
+    static : Tensor of shape (B, P) or None
+        Numbers that belong to the series.
+    lengths : Tensor of shape (B,), int64, or None
+        Steps that hold data where they differ; the rest is padding at the end.
+    """
+
+    x: Tensor
+    y: Tensor
+    offset: Tensor | None = None
+    scale: Tensor | None = None
+    future: Tensor | None = None
+    static: Tensor | None = None
+    lengths: Tensor | None = None
+
+
+class Source(Protocol):
+    """Anything that batches can be gathered from: series windows, arrays, text."""
+
+    def gather(self, rows: Tensor, *, labelled: bool = True) -> Batch:
+        """Give the samples with these numbers; without labels, ``y`` is empty."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Prepared series, ready to be cut.
+
+    Parameters
+    ----------
+    inputs : Tensor of shape (n_rows, F), float32
+        All inputs after preparation; targets first.
+    level : Tensor of shape (n_rows, K), float64
+        The targets as they are forecast and scored, centred and scaled; NaN where missing.
+    lookback : int
+        Rows in a window.
+    steps : Tensor of shape (S,), int64
+        The steps ahead.
+    window_norm : {"none", "last", "standard"}
+        Normalisation of each window.
+    differenced : Tensor of shape (K,), bool
+        Targets whose input column holds differences; their forecast is the change since the origin.
+    future : Tensor of shape (n_rows, C) or None
+        Covariates known ahead.
+    static : Tensor of shape (n_series, P) or None
+        Static covariates; ``series`` maps rows to them.
+    series : Tensor of shape (n_rows,) or None
+        The number of each row's series.
+    """
+
+    inputs: Tensor
+    level: Tensor
+    lookback: int
+    steps: Tensor
+    window_norm: str
+    differenced: Tensor
+    future: Tensor | None = None
+    static: Tensor | None = None
+    series: Tensor | None = None
+
+    def gather(self, rows: Tensor, *, labelled: bool = True) -> Batch:
+        """Cut the windows that end at these rows.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (B,), int64
+            Origins; each needs ``lookback - 1`` rows of its series before it.
+        labelled : bool, default True
+            Also give ``y``; needs the rows ahead.
+
+        Returns
+        -------
+        Batch
+        """
+        n_targets = self.level.shape[1]
+        x = self.inputs[rows[:, None] + torch.arange(1 - self.lookback, 1)]  # (B, T, F)
+        own = x[:, :, :n_targets]
+        level = torch.where(self.differenced, self.level[rows], own[:, -1].double())[:, None]  # (B, 1, K)
+        offset = torch.where(self.differenced, level, 0.0)
+        scale = None
+        if self.window_norm == "last":
+            offset = level
+            x = torch.cat([own - torch.where(self.differenced, 0.0, own[:, -1:]), x[:, :, n_targets:]], dim=2)
+        elif self.window_norm == "standard":
+            centre, scale = own.mean(1, keepdim=True), own.std(1, keepdim=True).clamp_min(_MIN_WIDTH)
+            offset = torch.where(self.differenced, level, centre.double())
+            x = torch.cat([(own - centre) / scale, x[:, :, n_targets:]], dim=2)
+        ahead = rows[:, None] + self.steps
+        y = (self.level[ahead] - offset).float() if labelled else torch.empty(0)
+        future = self.future[ahead] if self.future is not None else None
+        static = (
+            self.static[self.series[rows]] if self.static is not None and self.series is not None else None
+        )
+        return Batch(x=x, y=y, offset=offset, scale=scale, future=future, static=static)

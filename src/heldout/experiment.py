@@ -1,0 +1,340 @@
+"""The main job: a table in, a regularised LSTM and numbers that can be trusted out.
+
+read -> split (sealed test, walk-forward folds) -> fit everything on every fold -> score -> run directory
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from heldout.check import InputError
+from heldout.config import Config, DataOptions
+from heldout.data.layout import read_series
+from heldout.data.series import FloatArray, IntArray, SeriesData
+from heldout.data.splits import Fold, split_series
+from heldout.forecast import long_table
+from heldout.recipe import Recipe
+from heldout.result import HELDOUT, NAIVE, Result, Row
+from heldout.runs import Run, environment
+from heldout.studies.compare import block_t, fold_skill, skill
+from heldout.studies.engine import Engine, LocalEngine
+from heldout.studies.ledger import Finished, Ledger
+from heldout.studies.study import Context, Job, make_context, plan, run_plan
+from heldout.training.baselines import standard_baselines
+from heldout.training.checkpoint import parse_tensors
+from heldout.training.fit import SeriesModel, settle, settle_transform
+from heldout.training.lags import Baseline
+from heldout.training.season import find_season
+
+
+class Listener(Protocol):
+    """Who is told what goes on; `heldout.progress.Display` shows it."""
+
+    def note(self, text: str) -> None:
+        """One sentence about the data or a decision."""
+        ...
+
+    def begin(self, jobs: list[Job]) -> None:
+        """The fits that are planned."""
+        ...
+
+    def epoch(self, job: Job, event: dict[str, Any]) -> None:
+        """An epoch of a running fit."""
+        ...
+
+    def finished(self, job: Job, result: Finished, was_there: bool) -> None:  # noqa: FBT001 - a callback
+        """A fit that is done, now or in an earlier run of the same command."""
+        ...
+
+
+def fit(
+    source: object,
+    config: Config,
+    *,
+    out: str | Path | None = None,
+    engine: Engine | None = None,
+    listener: Listener | None = None,
+    rivals: Mapping[str, Recipe | Baseline] | None = None,
+) -> Result:
+    """Fit a regularised LSTM to the series in a table and find out, honestly, what it is worth.
+
+    The last part of the time span is sealed. Before it, the recipe and the baselines are fitted and judged on
+    walk-forward folds; then all are fitted on everything before the seal, and the sealed rows are scored, once.
+    Stop it at any time and call it again with the same arguments: what was finished is not repeated.
+
+    Parameters
+    ----------
+    source : path or data frame
+        A table in long form, see `heldout.data.layout.read_series`.
+    config : Config
+        Columns, splits, recipe. ``config.data.target`` is needed.
+    out : path, optional
+        The run directory; by default a numbered one under ``runs``.
+    engine : Engine, optional
+        By default processes on this machine.
+    listener : Listener, optional
+        Told what goes on.
+    rivals : mapping of str to Recipe or Baseline, optional
+        More candidates, compared on the sealed test alone, recipes with the first seed.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError
+        If the table or the configuration breaks a rule.
+    """
+    data = read(source, config.data)
+    first = split(data, settle(config.recipe, data), config)[0]
+    recipe, reasons = settle_transform(
+        settle(config.recipe, data), data, first.train.rows(data, _lookback(config, data))
+    )
+    assert recipe.lookback is not None
+    folds = split(data, recipe, config)
+    season, season_note = _season(data, recipe, folds[0], config)
+    notes = [
+        *data.notes,
+        *_describe(data, recipe, folds),
+        *(f"transform of {reason}" for reason in reasons),
+        season_note,
+    ]
+    if listener:
+        for text in notes:
+            listener.note(text)
+    candidates: dict[str, Recipe | Baseline] = {
+        b.name: b for b in standard_baselines(season, lookback=recipe.lookback, n_targets=len(data.targets))
+    }
+    candidates[HELDOUT] = recipe
+    rivals = {name: _aligned(model, recipe, data) for name, model in (rivals or {}).items()}
+    seeds = range(config.study.first_seed, config.study.first_seed + config.study.n_seeds)
+    jobs = plan(rivals, folds[-1:], seeds[:1]) + plan(candidates, folds, seeds)
+    resolved = replace(config, data=replace(config.data, horizon=data.horizon), recipe=recipe)
+    with Run.open(config, data.fingerprint, out=out) as run, Ledger(run.ledger_path) as ledger:
+        context = make_context(data, recipe, folds[0], run.path / "checkpoints", metric=config.study.metric)
+        results = _run(context, jobs, ledger, engine or LocalEngine(), listener)
+        seal = seal_of(data, folds[-1], recipe.lookback)
+        if not any(look.detail.startswith(seal) for look in ledger.looks()):
+            ledger.look(f"{seal} scored by fit")
+        table = _Table(
+            dict(zip(((j.candidate, j.fold.name, j.seed) for j in jobs), results, strict=True)),
+            context,
+            folds,
+        )
+        model = _final_model(table)
+        result = table.result(run, list(candidates), notes, model, run.looks(seal))
+        scores = {
+            **result.to_dict(),
+            "folds": table.fold_losses(),
+            "seal": seal,
+            "environment": environment(),
+        }
+        run.save(resolved, model, scores, predictions(data, folds[-1], table, model))
+    return result
+
+
+def read(source: object, options: DataOptions) -> SeriesData:
+    """Read a table as the options say (`heldout.data.layout.read_series`)."""
+    if not options.target:
+        raise InputError("no target column is given: name what is to be forecast, e.g. --target close")
+    return read_series(source, **vars(options))
+
+
+def split(data: SeriesData, recipe: Recipe, config: Config) -> tuple[Fold, ...]:
+    """Cut the series as the study's options say (`heldout.data.splits.split_series`)."""
+    assert recipe.lookback is not None
+    study = config.study
+    return split_series(
+        data,
+        recipe.lookback,
+        test_size=study.test_size,
+        n_folds=study.n_folds,
+        first_train=study.first_train,
+        valid_size=study.valid_size,
+    )
+
+
+def seal_of(data: SeriesData, final: Fold, lookback: int) -> str:
+    """Give what tells one set of sealed test rows from another: a hash of the truth in them."""
+    rows = final.test.rows(data, lookback)
+    truth = data.values[rows[:, None] + data.steps][:, :, data.indices(data.targets)]
+    return hashlib.sha256(np.ascontiguousarray(truth).data).hexdigest()[:16]
+
+
+class _Table:
+    """The finished fits of a comparison, by candidate, fold and seed."""
+
+    def __init__(
+        self, results: dict[tuple[str, str, int], Finished], context: Context, folds: tuple[Fold, ...]
+    ) -> None:
+        self.results, self.context, self.folds = results, context, folds
+        final = folds[-1].test.rows(context.data, context.lookback)
+        steps = context.data.steps
+        self.truth = context.scale.targets(context.data, context.fill_limit)[final[:, None] + steps]
+
+    def of(self, candidate: str, fold: Fold) -> list[Finished]:
+        """One per seed."""
+        return [
+            result
+            for (name, where, _), result in self.results.items()
+            if (name, where) == (candidate, fold.name)
+        ]
+
+    def mean_forecast(self, candidate: str, array: str = "forecast") -> FloatArray:
+        """The mean over seeds of what a candidate says of the sealed rows."""
+        return np.asarray(
+            np.mean(
+                [result.arrays[array] for result in self.of(candidate, self.folds[-1])],
+                axis=0,
+                dtype=np.float64,
+            )
+        )
+
+    def test_losses(self, candidate: str) -> FloatArray:
+        """Loss of each sealed sample, in order of time; of several seeds, the loss of their mean forecast."""
+        mean = self.mean_forecast(candidate)
+        losses = self.context.scale.losses(mean, self.truth)
+        # The rows of a panel stand series by series: a moment's mean over the series is one observation in time.
+        times = self.context.data.time[self.folds[-1].test.rows(self.context.data, self.context.lookback)]
+        unique, place = np.unique(times, return_inverse=True)
+        return np.bincount(place, losses) / np.bincount(place) if len(unique) < len(times) else losses
+
+    def fold_losses(self) -> dict[str, list[list[float]]]:
+        """Mean loss per candidate, walk-forward fold and seed."""
+        metric = self.context.scale.metric
+        names = dict.fromkeys(name for name, _, _ in self.results)
+        return {
+            name: [[r.scores[metric] for r in self.of(name, fold)] for fold in self.folds[:-1]]
+            for name in names
+        }
+
+    def result(
+        self, run: Run, baselines: list[str], notes: list[str], model: SeriesModel, looks: int
+    ) -> Result:
+        """Put the numbers together."""
+        folds = {
+            name: np.array([np.mean(x) for x in losses if x]) for name, losses in self.fold_losses().items()
+        }
+        losses = {name: self.test_losses(name) for name in folds}
+        rows = []
+        for name, own in losses.items():
+            span = block_t(own)
+            mean = float(folds[name].mean()) if len(folds[name]) else None
+            rows.append(
+                Row(
+                    name=name,
+                    value=float(own.mean()),
+                    low=span.low,
+                    high=span.high,
+                    skill_vs_naive=skill(own, losses[NAIVE]),
+                    folds=mean,
+                )
+            )
+        others = [name for name in baselines if name != HELDOUT]
+        chosen = folds if len(self.folds) > 1 else {name: losses[name] for name in others}
+        best = min(others, key=lambda name: float(chosen[name].mean()))
+        several = len(self.folds) > 2
+        return Result(
+            path=run.path,
+            metric=self.context.scale.name,
+            rows=sorted(rows, key=lambda row: row.value),
+            test_rows=len(self.truth),
+            versus_best=skill(losses[HELDOUT], losses[best]),
+            best_baseline=best,
+            fold_skill=fold_skill(folds[HELDOUT], folds[NAIVE]) if several else None,
+            looks=looks,
+            notes=notes,
+            model=model,
+        )
+
+
+def predictions(data: SeriesData, final: Fold, table: _Table, model: SeriesModel) -> pl.DataFrame:
+    """Give truth and forecasts of the sealed test, in the targets' own units, a row per series, origin, step and target."""
+    rows = final.test.rows(data, model.lookback)
+    found = table.of(HELDOUT, final)
+    mean = table.mean_forecast(HELDOUT)
+    columns = {"truth": model.prepare.to_original(table.truth), "forecast": model.prepare.to_original(mean)}
+    columns["last_value"] = np.repeat(_at_origin(data, table.context, rows, model), len(data.steps), axis=1)
+    if "quantiles" in found[0].arrays:
+        every = model.prepare.to_original(table.mean_forecast(HELDOUT, "quantiles"))
+        columns |= {f"q{level:g}": every[..., n] for n, level in enumerate(model.recipe.quantiles)}
+    return long_table(data, rows, columns)
+
+
+def _at_origin(data: SeriesData, context: Context, rows: IntArray, model: SeriesModel) -> FloatArray:
+    return model.prepare.to_original(context.scale.targets(data, context.fill_limit)[rows][:, None])
+
+
+def _run(
+    context: Context, jobs: list[Job], ledger: Ledger, engine: Engine, listener: Listener | None
+) -> list[Finished]:
+    if listener is None:
+        return run_plan(context, jobs, ledger, engine=engine)
+    listener.begin(jobs)
+    return run_plan(
+        context, jobs, ledger, engine=engine, on_progress=listener.epoch, on_finished=listener.finished
+    )
+
+
+def _final_model(table: _Table) -> SeriesModel:
+    """The seeds of the final fold, joined."""
+    models = []
+    for result in table.of(HELDOUT, table.folds[-1]):
+        assert result.model is not None
+        models.append(SeriesModel.from_file_parts(*parse_tensors(result.model)))
+    return models[0].joined(models[1:])
+
+
+def _aligned(model: Recipe | Baseline, recipe: Recipe, data: SeriesData) -> Recipe | Baseline:
+    """A rival recipe sees the same windows and is scored on the same scale."""
+    if not isinstance(model, Recipe):
+        return model
+    return settle(
+        replace(model, lookback=model.lookback or recipe.lookback, transform=recipe.transform), data
+    )
+
+
+def _lookback(config: Config, data: SeriesData) -> int:
+    lookback = settle(config.recipe, data).lookback
+    assert lookback is not None
+    return lookback
+
+
+def _season(data: SeriesData, recipe: Recipe, first: Fold, config: Config) -> tuple[int | None, str]:
+    """The season given, or the one found in the first fold's training rows."""
+    if config.study.season is not None:
+        return config.study.season, f"season of {config.study.season} rows, as given"
+    assert recipe.lookback is not None
+    seen = np.zeros(data.n_rows, bool)
+    seen[first.train.rows(data, recipe.lookback)] = True
+    columns = data.values[:, data.indices(data.targets)]
+    complete = seen & ~np.isnan(columns).any(axis=1)
+    offsets = np.concatenate([[0], np.cumsum(np.add.reduceat(complete, data.offsets[:-1]))])
+    candidates = [season for season in _seasons(data) if season > 1]
+    found = find_season(columns[complete], candidates, offsets=offsets)
+    return found.rows, found.note
+
+
+def _seasons(data: SeriesData) -> list[int]:
+    """Seasons to look for: the calendar's, and those of the longer cycles above it."""
+    more = {"hour": [168], "day": [365], "business day": [21, 252], "row": [4, 5, 7, 12, 24, 52]}
+    return [data.frequency.season, *more.get(data.frequency.name, [])]
+
+
+def _describe(data: SeriesData, recipe: Recipe, folds: tuple[Fold, ...]) -> list[str]:
+    assert recipe.lookback is not None
+    counts = {
+        part: len(getattr(folds[-1], part).rows(data, recipe.lookback)) for part in ("train", "valid", "test")
+    }
+    return [
+        f"forecasts {', '.join(data.targets)} {data.horizon} step{'s' if data.horizon > 1 else ''} ahead from windows of {recipe.lookback} rows"
+        + (f", cut into segments of {recipe.segment}" if recipe.segment != 1 else ""),
+        f"final split: {counts['train']} windows train, {counts['valid']} say when to stop, {counts['test']} are sealed; "
+        f"{len(folds) - 1} walk-forward folds before",
+    ]

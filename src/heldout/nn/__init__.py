@@ -1,0 +1,1 @@
+"""The layer, its reference recurrence, penalties, and the networks built from it."""

@@ -1,0 +1,335 @@
+"""`LSTM`: `torch.nn.LSTM` with the regularisers that belong inside the layer, and padded batches.
+
+Three ways through `LSTM.forward`:
+
+1. no rate in force and no lengths: `torch.nn.LSTM.forward` itself;
+2. input, output or weight dropout, or lengths: torch's fused kernel, one call a layer and direction (`fused_lstm`);
+3. recurrent dropout or zoneout, which no fused kernel knows: step by step (`lstm_recurrence`).
+
+Axes: T time, B batch, F features, H hidden units, P units of the output (H without a projection), D directions,
+L layers.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from heldout.check import InputError, check_number
+from heldout.nn.masks import draw, drop
+from heldout.nn.recurrence import fused_lstm, lstm_recurrence, real_steps, reverse
+
+State = tuple[Tensor, Tensor]
+
+_DROPOUTS = ("input_dropout", "recurrent_dropout", "output_dropout", "weight_dropout", "dropout")
+
+
+class LSTM(nn.LSTM):
+    """`torch.nn.LSTM` that can be regularised inside, and reads right-padded sequences at full speed.
+
+    A drop-in: the same arguments, the same ``state_dict``, and with every rate at 0 the same numbers. All rates act in
+    training mode only, save ``zoneout``, which takes its expectation in evaluation. Raising any of them makes
+    overfitting less likely and fitting slower. No mask is ever written to a parameter or kept on the module.
+
+    Parameters
+    ----------
+    input_size : int
+        F, the number of features of one step.
+    hidden_size : int
+        H, the number of units. More units overfit more.
+    num_layers : int, default 1
+        L, the number of stacked layers.
+    bias : bool, default True
+        Whether the gates have biases.
+    batch_first : bool, default False
+        Whether input and output are (B, T, ·) instead of (T, B, ·).
+    dropout : float in [0, 1), default 0
+        As in `torch.nn.LSTM`: between stacked layers only, drawn anew at every step.
+    bidirectional : bool, default False
+        Whether a second direction reads each sequence from its end.
+    proj_size : int, default 0
+        P, the size that h is projected to; 0 for no projection.
+    device, dtype : optional
+        Where the parameters live and their type.
+    input_dropout : float in [0, 1), default 0
+        Probability of dropping a feature of the first layer's input for a whole sequence.
+    recurrent_dropout : float in [0, 1), default 0
+        Probability of dropping a unit of h_{t-1} on its way into the gates, for a whole sequence; every layer and
+        direction has its own mask. Leaves the fused kernel.
+    output_dropout : float in [0, 1), default 0
+        Probability of dropping a unit of a layer's output for a whole sequence; every layer.
+    weight_dropout : float in [0, 1), default 0
+        Probability of dropping an entry of ``weight_hh`` for one call (DropConnect); every layer and direction.
+    zoneout : float in [0, 1) or pair (z_h, z_c), default 0
+        Probability that a unit of h, and of the cell, keeps its old value at a step. Leaves the fused kernel.
+
+    Raises
+    ------
+    InputError
+        If a rate is outside [0, 1), or ``dropout`` is given for one layer, where it would do nothing.
+
+    Notes
+    -----
+    **Shape**: input (T, B, F), or (B, T, F) with ``batch_first``, or (T, F) for one sequence; output the same with D·P
+    in place of F; ``h_n`` (L·D, B, P) and ``c_n`` (L·D, B, H).
+
+    References
+    ----------
+    Gal & Ghahramani 2016, arXiv:1512.05287 (input, recurrent and output masks held over time; here one recurrent mask
+    serves all four gates). Merity, Keskar & Socher 2018, arXiv:1708.02182 (weight_dropout). Krueger et al. 2017,
+    arXiv:1606.01305 (zoneout). Jozefowicz, Zaremba & Sutskever 2015 (forget bias 1).
+
+    Examples
+    --------
+    >>> layer = LSTM(8, 16, batch_first=True, recurrent_dropout=0.3, output_dropout=0.2)
+    >>> layer
+    LSTM(8, 16, batch_first=True, recurrent_dropout=0.3, output_dropout=0.2)
+    >>> outputs, (h_n, c_n) = layer(torch.randn(4, 10, 8), lengths=torch.tensor([10, 7, 0, 3]))
+    >>> outputs.shape, h_n.shape
+    (torch.Size([4, 10, 16]), torch.Size([1, 4, 16]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+    ) -> None:
+        rates = (input_dropout, recurrent_dropout, output_dropout, weight_dropout, dropout)
+        z_h, z_c = zoneout if isinstance(zoneout, Sequence) and len(zoneout) == 2 else (zoneout, zoneout)
+        for name, rate in zip((*_DROPOUTS, "zoneout", "zoneout"), (*rates, z_h, z_c), strict=True):
+            check_number(name, rate, 0, 1, open_high=True)
+        if dropout and num_layers == 1:
+            raise InputError(
+                f"dropout acts between stacked layers only, so {dropout} would do nothing with num_layers=1: "
+                "use output_dropout"
+            )
+        sizes = input_size, hidden_size, num_layers
+        super().__init__(*sizes, bias, batch_first, dropout, bidirectional, proj_size, device, dtype)
+        self.input_dropout = input_dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.output_dropout = output_dropout
+        self.weight_dropout = weight_dropout
+        self.zoneout = (z_h, z_c)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights anew: recurrent orthogonal by gate, input Xavier-uniform, forget bias 1, other biases 0.
+
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            The source of randomness; torch's default one if not given.
+
+        Examples
+        --------
+        >>> layer = LSTM(3, 2)
+        >>> layer.reset_parameters(torch.Generator().manual_seed(0))
+        >>> layer.bias_ih_l0.tolist()
+        [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+        """
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if name.startswith("weight_hh"):
+                    for gate in parameter.chunk(4):
+                        # the factorisation behind orthogonal_ does not know half precision
+                        wide = torch.empty_like(gate, dtype=torch.promote_types(gate.dtype, torch.float32))
+                        gate.copy_(nn.init.orthogonal_(wide, generator=generator))
+                elif name.startswith("weight"):
+                    nn.init.xavier_uniform_(parameter, generator=generator)
+                else:
+                    parameter.zero_()
+                if name.startswith("bias_ih"):  # torch adds two biases: a total of 1 for the forget gate
+                    parameter[self.hidden_size : 2 * self.hidden_size] = 1
+
+    def forward(  # type: ignore[override]
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """Read a batch of sequences.
+
+        Parameters
+        ----------
+        input : Tensor of shape (T, B, F), (B, T, F) or (T, F), or PackedSequence
+            The sequences, padded at the end where ``lengths`` is given. Padding may hold anything, NaN too.
+        hx : pair of Tensors (h_0, c_0) of shape (L·D, B, P) and (L·D, B, H), optional
+            The state before the first step; 0 if not given.
+        lengths : int Tensor or sequence of shape (B,), optional
+            The number of real steps of each sequence, 0 to T, in any order.
+        generator : torch.Generator, optional
+            The source of the masks, on any device; torch's default one if not given.
+
+        Returns
+        -------
+        output : Tensor of shape (T, B, D·P), (B, T, D·P) or (T, D·P), or PackedSequence
+            The last layer's h of every step, 0 past the length.
+        (h_n, c_n) : pair of Tensors
+            The state after each sequence's last real step, shaped as ``hx``.
+
+        Raises
+        ------
+        InputError
+            If a shape, or a length, does not fit.
+        """
+        if isinstance(input, PackedSequence):
+            if lengths is not None:
+                raise InputError(
+                    "LSTM: a PackedSequence carries its own lengths, leave the argument lengths out"
+                )
+            return self._forward_packed(input, hx, generator)
+        self._check(input, hx, self.batch_first)
+        if lengths is None and not any(self.zoneout) and not any(self._rate(name) for name in _DROPOUTS):
+            return super().forward(input, hx)
+
+        if input.dim() == 2:
+            hx = None if hx is None else (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
+            output, (h_n, c_n) = self._layers(input.unsqueeze(1), hx, lengths, generator)
+            return output.squeeze(1), (h_n.squeeze(1), c_n.squeeze(1))
+        if self.batch_first:
+            output, state = self._layers(input.transpose(0, 1), hx, lengths, generator)
+            return output.transpose(0, 1), state
+        return self._layers(input, hx, lengths, generator)
+
+    def _forward_packed(
+        self, packed: PackedSequence, hx: State | None, generator: torch.Generator | None
+    ) -> tuple[PackedSequence, State]:
+        x, own = pad_packed_sequence(packed)  # (T, B, F), in the caller's order, as hx is
+        self._check(x, hx, batch_first=False)
+        output, state = self._layers(x, hx, own, generator)
+        if packed.sorted_indices is not None:
+            output, own = output[:, packed.sorted_indices], own[packed.sorted_indices.to(own.device)]
+        data = pack_padded_sequence(output, own).data
+        return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), state
+
+    def _layers(
+        self,
+        x: Tensor,
+        hx: State | None,
+        lengths: Tensor | Sequence[int] | None,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, State]:
+        n_batch, n_directions = x.shape[1], 2 if self.bidirectional else 1
+        h_0, c_0 = hx or (x.new_zeros(shape) for shape in self._state_shapes(n_batch))
+        if lengths is not None:
+            lengths = _check_lengths(lengths, x)
+            real = real_steps(len(x), lengths).unsqueeze(2)  # (T, B, 1)
+            x = torch.where(real, x, 0.0)  # not a product: NaN times 0 is NaN
+        x = drop(x, self._rate("input_dropout"), x.shape[1:], generator)
+        h_n, c_n = [], []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in range(n_directions):
+                k = layer * n_directions + direction
+                x_k = reverse(x, lengths) if direction else x
+                output, h, c = self._one_direction(k, x_k, (h_0[k], c_0[k]), lengths, generator)
+                outputs.append(reverse(output, lengths) if direction else output)
+                h_n.append(h)
+                c_n.append(c)
+            x = torch.cat(outputs, 2)
+            x = drop(x, self._rate("output_dropout"), x.shape[1:], generator)
+            if layer < self.num_layers - 1:
+                x = drop(x, self._rate("dropout"), x.shape, generator)
+        return x, (torch.stack(h_n), torch.stack(c_n))
+
+    def _one_direction(
+        self, k: int, x: Tensor, state: State, lengths: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        weight_ih, weight, *rest = self.all_weights[k]
+        weight_hh = drop(weight, self._rate("weight_dropout"), weight.shape, generator)
+        recurrent_dropout = self._rate("recurrent_dropout")
+        if not recurrent_dropout and not any(self.zoneout):
+            return fused_lstm(x, *state, [weight_ih, weight_hh, *rest], lengths=lengths)
+
+        mask = zoneout = None
+        if recurrent_dropout:
+            mask = drop(torch.ones_like(state[0]), recurrent_dropout, state[0].shape, generator)
+        if any(self.zoneout):
+            zoneout = self._zoneout(len(x), state, generator)
+        return lstm_recurrence(
+            linear(x, weight_ih, rest[0] + rest[1] if self.bias else None),
+            *state,
+            weight_hh,
+            weight_hr=rest[-1] if self.proj_size else None,
+            recurrent_mask=mask,
+            zoneout=zoneout,
+            lengths=lengths,
+        )
+
+    def _zoneout(
+        self, n_steps: int, state: State, generator: torch.Generator | None
+    ) -> tuple[Tensor | float, Tensor | float]:
+        if not self.training:
+            return self.zoneout
+        (z_h, z_c), (h, c) = self.zoneout, state
+        return draw(z_h, (n_steps, *h.shape), h, generator), draw(z_c, (n_steps, *c.shape), c, generator)
+
+    def _rate(self, name: str) -> float:
+        return getattr(self, name) if self.training else 0.0
+
+    def _state_shapes(self, *n_batch: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        return (rows, *n_batch, self.proj_size or self.hidden_size), (rows, *n_batch, self.hidden_size)
+
+    def _check(self, x: Tensor, hx: State | None, batch_first: bool) -> None:
+        shape = tuple(x.shape)
+        if len(shape) not in (2, 3):
+            raise InputError(
+                f"LSTM: input must have 2 dimensions (one sequence) or 3 (a batch), got shape {shape}"
+            )
+        if shape[-1] != self.input_size:
+            raise InputError(
+                f"LSTM: the last dimension of input must be input_size={self.input_size}, got shape {shape}"
+            )
+        batched = len(shape) == 3
+        if shape[1 if batched and batch_first else 0] == 0:
+            raise InputError(
+                f"LSTM: input must hold at least one step, got shape {shape} with batch_first={batch_first}"
+            )
+        if hx is None:
+            return
+        if not isinstance(hx, tuple | list) or len(hx) != 2:
+            raise InputError(f"LSTM: hx must be a pair (h_0, c_0), got {type(hx).__name__}")
+        n_batch = (shape[0 if batch_first else 1],) if batched else ()
+        for name, given, wanted in zip(("h_0", "c_0"), hx, self._state_shapes(*n_batch), strict=True):
+            if tuple(given.shape) != wanted:
+                raise InputError(f"LSTM: {name} must have shape {wanted}, got {tuple(given.shape)}")
+
+    def extra_repr(self) -> str:
+        """Give the arguments that are not at their defaults."""
+        rates = {name: getattr(self, name) for name in _DROPOUTS if name != "dropout"}
+        rates["zoneout"] = self.zoneout if any(self.zoneout) else 0
+        return ", ".join([super().extra_repr(), *(f"{name}={rate}" for name, rate in rates.items() if rate)])
+
+
+def _check_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
+    lengths = torch.as_tensor(lengths, device=x.device)
+    n_steps, n_batch, _ = x.shape
+    if n_batch and (lengths.is_floating_point() or lengths.dtype == torch.bool):
+        raise InputError(f"LSTM: lengths must be whole numbers, got {lengths.dtype}")
+    if lengths.shape != (n_batch,):
+        raise InputError(
+            f"LSTM: lengths must have shape ({n_batch},), one per sequence, got {tuple(lengths.shape)}"
+        )
+    if n_batch and not 0 <= int(lengths.min()) <= int(lengths.max()) <= n_steps:
+        raise InputError(
+            f"LSTM: lengths must lie in 0 to {n_steps}, the steps of input, got {int(lengths.min())} to {int(lengths.max())}"
+        )
+    return lengths.long()

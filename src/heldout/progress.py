@@ -1,0 +1,130 @@
+"""`Display`: what a person sees while fits run, on the error stream: a live view on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from heldout.recipe import Recipe
+from heldout.studies.ledger import Finished
+from heldout.studies.study import Job
+
+_HEARTBEAT = 10.0  # seconds between lines about running fits where there is no terminal
+
+
+class Display:
+    """Shows notes, fits done, the losses of the running ones, and the time left.
+
+    Parameters
+    ----------
+    workers : int
+        Fits that run at once, for the estimate of the time left.
+    quiet : bool, default False
+        Show nothing.
+
+    Examples
+    --------
+    >>> with Display(workers=2, quiet=True) as display:
+    ...     display.note("the step is one hour")
+    """
+
+    def __init__(self, workers: int, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.workers = workers
+        self.jobs: list[Job] = []
+        self.done: set[str] = set()
+        self.seconds: dict[str, list[float]] = {}
+        self.running: dict[str, tuple[float, dict[str, Any]]] = {}
+        self.spoke = time.monotonic()
+        self.bar = Progress(
+            TextColumn("fits"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
+        )
+        self.task = self.bar.add_task("fits", total=None, left="")
+        self.live = Live(
+            console=self.console, refresh_per_second=4, transient=True, get_renderable=self._view
+        )
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def note(self, text: str) -> None:
+        """Show a sentence."""
+        self.console.print(f"[dim]·[/dim] {escape(text)}", soft_wrap=True)
+
+    def begin(self, jobs: list[Job]) -> None:
+        """Take the plan."""
+        self.jobs = jobs
+        self.bar.update(self.task, total=len(jobs))
+        if not self.console.is_terminal:
+            self.console.print(f"{len(jobs)} fits on {self.workers} worker{'s' if self.workers > 1 else ''}")
+
+    def epoch(self, job: Job, event: dict[str, Any]) -> None:
+        """Take an epoch of a running fit."""
+        since, _ = self.running.get(job.name, (time.monotonic(), {}))
+        self.running[job.name] = since, event
+        if not self.console.is_terminal and time.monotonic() - self.spoke > _HEARTBEAT:
+            self._say(f"running: {job.name}: {_losses(event)}")
+
+    def finished(self, job: Job, result: Finished, was_there: bool) -> None:  # noqa: FBT001 - the listener's signature
+        """Take a result."""
+        self.running.pop(job.name, None)
+        self.done.add(job.name)
+        if not was_there:
+            self.seconds.setdefault(job.candidate, []).append(result.seconds)
+        self.bar.update(self.task, completed=len(self.done), left=self._left())
+        if not self.console.is_terminal:
+            score = next(
+                (
+                    f"{name} {result.scores[name]:.4g}"
+                    for name in ("mse", "mae")
+                    if result.scores.get(name) is not None
+                ),
+                "",
+            )
+            kept = f", best epoch {result.scores['best_epoch']}" if "best_epoch" in result.scores else ""
+            how = "done before" if was_there else f"{result.seconds:.1f} s"
+            self._say(f"[{len(self.done)}/{len(self.jobs)}] {job.name}: {score}{kept} ({how})")
+
+    def _say(self, text: str) -> None:
+        self.spoke = time.monotonic()
+        self.console.print(escape(text), soft_wrap=True)
+
+    def _left(self) -> str:
+        """Mean time of the finished fits of each candidate, over what is left of it."""
+        left = [job for job in self.jobs if job.name not in self.done]
+        known = {name: sum(values) / len(values) for name, values in self.seconds.items()}
+        if any(job.candidate not in known for job in left if isinstance(job.model, Recipe)):
+            return ""
+        seconds = sum(known.get(job.candidate, 0.0) for job in left) / self.workers
+        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+
+    def _view(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for name, (_, event) in self.running.items():
+            table.add_row(f"  {escape(name)}", _losses(event))
+        return Group(self.bar, table) if self.jobs else Group(Table.grid())
+
+
+def _losses(event: dict[str, Any]) -> str:
+    return (
+        f"epoch {event['epoch']} of at most {event['max_epochs']}, train {event['train_loss']:.4g}, "
+        f"valid {event['valid_loss']:.4g}, best epoch {event['best_epoch']}"
+    )

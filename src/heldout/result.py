@@ -1,0 +1,154 @@
+"""`Result`: what a run found, as numbers, as a sentence and as JSON."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heldout.check import InputError
+from heldout.studies.compare import Interval
+from heldout.training.fit import SeriesModel
+
+HELDOUT = "heldout"
+NAIVE = "naive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the result: a candidate, its loss on the sealed test and its skill.
+
+    Attributes
+    ----------
+    name : str
+        "heldout", "naive", "ridge", ...
+    value, low, high : float
+        Mean loss and its 95 % interval (block t, `heldout.studies.compare.block_t`).
+    skill_vs_naive : Interval
+        ``1 - loss / loss of the last value`` with its interval.
+    folds : float or None
+        Mean loss over the walk-forward folds before the test.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    skill_vs_naive: Interval
+    folds: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What a run found.
+
+    Attributes
+    ----------
+    path : Path
+        The run directory.
+    metric : str
+        What the numbers are.
+    rows : list of Row
+        The sealed test, best first.
+    test_rows : int
+        Samples in the sealed test.
+    versus_best : Interval
+        Skill of heldout against the baseline that was best on the folds.
+    best_baseline : str
+        Its name.
+    fold_skill : Interval or None
+        Skill against the last value over the walk-forward folds.
+    looks : int
+        How often these test rows have been looked at, this time included.
+    notes : list of str
+        What was inferred and decided.
+    model : SeriesModel
+        The model that was scored and is saved; it has not seen the test.
+    """
+
+    path: Path
+    metric: str
+    rows: list[Row]
+    test_rows: int
+    versus_best: Interval
+    best_baseline: str
+    fold_skill: Interval | None
+    looks: int
+    notes: list[str] = field(default_factory=list)
+    model: SeriesModel
+
+    def row(self, name: str) -> Row:
+        """The line of one candidate.
+
+        Raises
+        ------
+        InputError
+            If there is none of that name.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise InputError(
+            f"no candidate is called {name!r}: there are {', '.join(row.name for row in self.rows)}"
+        )
+
+    @property
+    def sentence(self) -> str:
+        """What the table means."""
+        own, found = self.row(HELDOUT), self.row(HELDOUT).skill_vs_naive
+        if not found.enough:
+            how = "too short to tell by how much for sure"
+        elif found.low > 0:
+            how = f"a skill of {_percent(found)} against the last value: it holds up"
+        elif found.high < 0:
+            how = f"{_percent(found)} against the last value: it is worse than repeating the last value"
+        else:
+            how = f"{_percent(found)} against the last value: no skill is shown"
+        best = self.versus_best
+        beside = f"against {self.best_baseline}, the baseline that was best on the folds, {_percent(best)}"
+        if best.enough:
+            beside += (
+                " (better)" if best.low > 0 else " (worse)" if best.high < 0 else " (no difference shown)"
+            )
+        return f"On {self.test_rows} sealed test rows heldout's loss is {own.value:.4g}, {how}; {beside}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON-able values."""
+        return {
+            "test_rows": self.test_rows,
+            "metric": self.metric,
+            "rows": [
+                {
+                    "name": row.name,
+                    "value": row.value,
+                    "low": _finite(row.low),
+                    "high": _finite(row.high),
+                    "skill_vs_naive": row.skill_vs_naive.mean,
+                    "skill_low": _finite(row.skill_vs_naive.low),
+                    "skill_high": _finite(row.skill_vs_naive.high),
+                    "folds": row.folds,
+                }
+                for row in self.rows
+            ],
+            "best_baseline": self.best_baseline,
+            "skill_vs_best_baseline": _interval(self.versus_best),
+            "fold_skill_vs_naive": _interval(self.fold_skill) if self.fold_skill else None,
+            "looks_at_test": self.looks,
+            "sentence": self.sentence,
+            "notes": self.notes,
+            "run": str(self.path),
+        }
+
+
+def _percent(interval: Interval) -> str:
+    if not interval.enough:
+        return f"{100 * interval.mean:+.1f} % [too few blocks for an interval]"
+    return f"{100 * interval.mean:+.1f} % [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _interval(interval: Interval) -> dict[str, float | None]:
+    return {"mean": interval.mean, "low": _finite(interval.low), "high": _finite(interval.high)}

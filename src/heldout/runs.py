@@ -1,0 +1,271 @@
+"""The run directory: written atomically by one process, loaded without executing anything, its test sealed.
+
+config.toml        the configuration, as resolved
+run.json           what identifies the run, and its environment
+ledger.sqlite      every finished fit, and every look at the sealed test
+model.safetensors  the model, with a checksum over all of it
+scores.json        the sealed test and the folds
+predictions.parquet
+"""
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import filelock
+import numpy as np
+import polars as pl
+import torch
+
+from heldout.check import InputError
+from heldout.config import Config
+from heldout.studies.ledger import Ledger
+from heldout.training.checkpoint import load_tensors, save_tensors
+from heldout.training.fit import SeriesModel
+
+_VERSION = 1
+_PACKAGES = ("heldout", "torch", "numpy", "scipy", "scikit-learn", "statsmodels", "polars")
+
+
+class RunLockedError(InputError):
+    """Another process is writing this run directory."""
+
+
+class Run:
+    """A run directory.
+
+    Parameters
+    ----------
+    path : path
+        The directory; it must hold a run. Use `Run.open` to make one or to go on with one.
+
+    Raises
+    ------
+    InputError
+        If there is no run there, or a newer version wrote it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.about: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{self.path} is no run directory: it has no readable run.json") from error
+        except ValueError as error:
+            raise InputError(f"{self.path / 'run.json'} is damaged: {error}") from error
+        if self.about.get("version") != _VERSION:
+            raise InputError(
+                f"{self.path} was written by another version of heldout (format {self.about.get('version')!r}, this one reads {_VERSION})"
+            )
+        self._lock: filelock.BaseFileLock | None = None
+
+    @classmethod
+    def open(
+        cls, config: Config, fingerprint: str, *, out: str | Path | None = None, folder: str | Path = "runs"
+    ) -> Self:
+        """Make a run directory, or go on with the one that has the same configuration and data; and lock it.
+
+        Parameters
+        ----------
+        config : Config
+            As the user gave it.
+        fingerprint : str
+            Of the data.
+        out : path, optional
+            The directory; by default ``<folder>/<target>-<number>``, the first that fits or is free.
+        folder : path, default "runs"
+            Where directories are numbered.
+
+        Returns
+        -------
+        Run
+            Locked until `close`.
+
+        Raises
+        ------
+        InputError
+            If ``out`` holds another run.
+        RunLockedError
+            If another process is writing it.
+        """
+        identity = hashlib.sha256(f"{config.to_toml()}\n{fingerprint}".encode()).hexdigest()
+        path = (
+            Path(out) if out is not None else _numbered(Path(folder), "-".join(config.data.target), identity)
+        )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the run directory {path}: {error.strerror}") from error
+        lock = filelock.FileLock(path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise RunLockedError(
+                f"{path} is being written by another process: wait for it, or choose another --out"
+            ) from error
+        try:
+            found = _identity(path)
+            if found is None and any(item.name not in (".lock", "config.toml") for item in path.iterdir()):
+                raise InputError(f"{path} is not empty and holds no run: choose another --out")
+            if found not in (None, identity):
+                raise InputError(
+                    f"{path} holds a run of another configuration or other data: choose another --out"
+                )
+            if found is None:
+                about = {
+                    "version": _VERSION,
+                    "identity": identity,
+                    "data": fingerprint,
+                    "environment": environment(),
+                }
+                write_atomically(path / "config.toml", config.to_toml().encode())
+                write_atomically(path / "run.json", _json(about))
+            run = cls(path)
+        except BaseException:
+            lock.release()
+            raise
+        run._lock = lock
+        return run
+
+    def close(self) -> None:
+        """Let other processes write."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's file."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def config(self) -> Config:
+        """The configuration, as resolved."""
+        return Config.read(self.path / "config.toml")
+
+    def save(
+        self, config: Config, model: SeriesModel, scores: dict[str, Any], predictions: pl.DataFrame
+    ) -> None:
+        """Write what a finished run consists of; ``scores.json`` last, so that its presence says the run is whole."""
+        write_atomically(self.path / "config-resolved.toml", config.to_toml().encode())
+        tensors, metadata = model.to_file_parts()
+        save_tensors(
+            self.path / "model.safetensors",
+            tensors,
+            metadata | {"settings": config.data.to_dict()},
+            durable=True,
+        )
+        temporary = self.path / f".predictions-{os.getpid()}"
+        predictions.write_parquet(temporary)
+        temporary.replace(self.path / "predictions.parquet")
+        write_atomically(self.path / "scores.json", _json(scores))
+
+    def scores(self) -> dict[str, Any]:
+        """Read ``scores.json``.
+
+        Raises
+        ------
+        InputError
+            If the run is not finished.
+        """
+        try:
+            found: dict[str, Any] = json.loads((self.path / "scores.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{self.path} is not finished: give its command again") from error
+        return found
+
+    def model(self) -> tuple[SeriesModel, dict[str, Any]]:
+        """Load the model and its metadata; the checksum is verified and nothing is executed.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing or damaged.
+        """
+        tensors, metadata = load_tensors(self.path / "model.safetensors")
+        return SeriesModel.from_file_parts(tensors, metadata), metadata
+
+    def looks(self, seal: str) -> int:
+        """How often the test rows with this seal were looked at, in this run and the ones beside it."""
+        count = 0
+        for ledger_path in sorted(self.path.parent.glob("*/ledger.sqlite")):
+            try:
+                with Ledger(ledger_path, readonly=True) as ledger:
+                    count += sum(look.detail.startswith(seal) for look in ledger.looks())
+            except InputError:
+                continue  # a stranger's file beside the run is no look
+        return count
+
+
+def environment() -> dict[str, Any]:
+    """Give what a result may depend on besides its inputs: versions, machine, kind of CPU."""
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        All of it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written; an older file is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path} ({len(content)} bytes): {error.strerror}") from error
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, indent=2, default=_plain).encode() + b"\n"
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} does not go into JSON")
+
+
+def _identity(path: Path) -> str | None:
+    """What the run in a directory was made from; None if there is none."""
+    if not (path / "run.json").exists():
+        return None
+    return str(Run(path).about.get("identity"))
+
+
+def _numbered(folder: Path, stem: str, identity: str) -> Path:
+    """The first directory that holds this run or is free."""
+    clean = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem)[:60].lower()
+    number = 1
+    while True:
+        path = folder / f"{clean}-{number}"
+        if not path.exists() or _identity(path) == identity:
+            return path
+        number += 1

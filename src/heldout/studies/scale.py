@@ -1,0 +1,63 @@
+"""`Scale`: on what forecasts are compared."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from heldout.data.prepare import fill_forward
+from heldout.data.series import FloatArray, SeriesData
+from heldout.data.transforms import is_log
+from heldout.training.metrics import absolute_error, squared_error
+
+METRICS = {"mse": squared_error, "mae": absolute_error}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scale:
+    """How forecasts are compared: on the targets or their logarithms, each in units of its own.
+
+    Attributes
+    ----------
+    transforms : tuple of str
+        One per target; those with a logarithm are scored as logarithms.
+    units : tuple of float
+        Divisor per target: 1 for one target, the training standard deviation where there are several.
+    metric : {"mse", "mae"}
+        Squared or absolute error.
+    """
+
+    transforms: tuple[str, ...]
+    units: tuple[float, ...]
+    metric: str = "mse"
+
+    @property
+    def name(self) -> str:
+        """What a number on this scale is."""
+        logs = sum(is_log(name) for name in self.transforms)
+        what = "mean squared error" if self.metric == "mse" else "mean absolute error"
+        where = (
+            ""
+            if not logs
+            else " of the logarithm"
+            if logs == len(self.transforms)
+            else " (logarithms where so transformed)"
+        )
+        return what + where + (", in training standard deviations" if len(self.units) > 1 else "")
+
+    def targets(self, data: SeriesData, fill_limit: int) -> FloatArray:
+        """Give the targets of all rows on this scale but for its units, gaps filled forward, (n_rows, K)."""
+        columns = [filled(data, name, fill_limit) for name in data.targets]
+        columns = [np.log(x) if is_log(t) else x for x, t in zip(columns, self.transforms, strict=True)]
+        return np.column_stack(columns)
+
+    def losses(self, forecast: FloatArray, truth: FloatArray) -> FloatArray:
+        """Loss of each sample, (n,), from forecasts and truth of shape (n, S, K)."""
+        units = np.array(self.units)
+        return METRICS[self.metric](forecast / units, truth / units)
+
+
+def filled(data: SeriesData, name: str, limit: int) -> FloatArray:
+    """Give a column with its gaps filled forward, at most ``limit`` rows; the earliest value stands where none is recent."""
+    raw = data.values[:, data.columns.index(name)]
+    known = raw[~np.isnan(raw)]
+    return fill_forward(raw, data.segment_offsets, limit, float(known[0]))

@@ -1,0 +1,351 @@
+"""A study: a plan (a list of fits) run on an engine, remembered by a ledger, and read as a table.
+
+`cross_validate` is the first: walk-forward folds times seeds, the baselines on the same rows, and the final fold whose
+test is sealed.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from heldout.data.series import FloatArray, IntArray, SeriesData
+from heldout.data.splits import Fold
+from heldout.recipe import Recipe
+from heldout.studies.engine import Engine, InlineEngine
+from heldout.studies.ledger import Finished, Ledger
+from heldout.studies.scale import Scale, filled
+from heldout.training.checkpoint import Checkpoint, dump_tensors
+from heldout.training.fit import fit_series
+from heldout.training.lags import Baseline, LagWindows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One fit of a plan.
+
+    Attributes
+    ----------
+    candidate : str
+        What is compared: "heldout", "ridge", ...
+    fold : Fold
+        Where it trains, stops and is judged.
+    model : Recipe or Baseline
+        What is fitted; a recipe is settled.
+    seed : int
+        0 for baselines.
+    """
+
+    candidate: str
+    fold: Fold
+    model: Recipe | Baseline
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"{self.candidate}, {self.fold.name}" + (
+            f", seed {self.seed}" if isinstance(self.model, Recipe) else ""
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """What all fits of a study share."""
+
+    data: SeriesData
+    scale: Scale
+    lookback: int
+    fill_limit: int
+    checkpoints: Path
+
+    def windows(self) -> LagWindows:
+        """Give the windows that baselines see: targets on the scoring scale, past covariates as they are, gaps filled."""
+        columns = [filled(self.data, name, self.fill_limit) for name in self.data.past]
+        targets = self.scale.targets(self.data, self.fill_limit)
+        covariates = np.column_stack(columns) if columns else None
+        return LagWindows(targets, self.lookback, self.data.steps, covariates)
+
+
+def job_key(context: Context, job: Job) -> str:
+    """Give the SHA-256 of all that a fit's result depends on: data, rows, model, seed, scale, and what computes it.
+
+    Parameters
+    ----------
+    context : Context
+        The study.
+    job : Job
+        The fit.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(_inputs(context, job), sort_keys=True).encode()).hexdigest()
+
+
+def _inputs(context: Context, job: Job) -> dict[str, Any]:
+    return {
+        "data": context.data.fingerprint,
+        "fold": asdict(job.fold),
+        "candidate": job.candidate,
+        "model": job.model.to_dict() if isinstance(job.model, Recipe) else repr(job.model),
+        "seed": job.seed,
+        "lookback": context.lookback,
+        "scale": asdict(context.scale),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]) -> Finished:
+    """Fit and score one job of a plan.
+
+    Parameters
+    ----------
+    context : Context
+        The study.
+    job : Job
+        The fit.
+    report : callable
+        Told of every epoch.
+
+    Returns
+    -------
+    Finished
+        ``arrays``: ``origin`` (n,) row numbers, ``forecast`` (n, S, K) and, of a quantile recipe, ``quantiles``
+        (n, S, K, Q), ``loss`` (n,); all over the fold's test.
+    """
+    began = time.perf_counter()
+    data, key = context.data, job_key(context, job)
+    parts = {
+        part: getattr(job.fold, part).rows(data, context.lookback) for part in ("train", "valid", "test")
+    }
+    windows = context.windows()
+    truth = windows.ahead(parts["test"])
+    arrays: dict[str, Any] = {"origin": parts["test"]}
+    history: list[dict[str, Any]] = []
+    model = None
+    scores: dict[str, Any] = {
+        "n_train": len(parts["train"]),
+        "n_valid": len(parts["valid"]),
+        "n_test": len(parts["test"]),
+    }
+    if isinstance(job.model, Recipe):
+        checkpoint = Checkpoint(context.checkpoints / f"{key}.safetensors")
+        fitted, run = fit_series(
+            data,
+            parts["train"],
+            parts["valid"],
+            job.model,
+            seed=job.seed,
+            checkpoint=checkpoint,
+            report=report,
+        )
+        scored = fitted.predict(data, parts["test"])
+        arrays["forecast"] = fitted.point(scored)
+        if job.model.loss == "quantile":
+            arrays["quantiles"] = scored.astype(np.float32)
+        history, model = run.epochs, dump_tensors(*fitted.to_file_parts())
+        scores |= {"best_epoch": run.best_epoch, "n_parameters": fitted.n_parameters}
+    else:
+        arrays["forecast"] = job.model.fit(windows, parts["train"], parts["valid"]).predict(
+            windows, parts["test"]
+        )
+    arrays["loss"] = context.scale.losses(arrays["forecast"], truth)
+    scores[context.scale.metric] = float(arrays["loss"].mean())
+    arrays["forecast"] = arrays["forecast"].astype(np.float32)
+    return Finished(
+        name=job.name,
+        spec=_inputs(context, job),
+        scores=scores,
+        history=history,
+        arrays=arrays,
+        model=model,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def run_plan(
+    context: Context,
+    jobs: Sequence[Job],
+    ledger: Ledger,
+    *,
+    engine: Engine | None = None,
+    on_progress: Callable[[Job, dict[str, Any]], None] | None = None,
+    on_finished: Callable[[Job, Finished, bool], None] | None = None,
+) -> list[Finished]:
+    """Run the fits of a plan that the ledger does not hold yet.
+
+    Parameters
+    ----------
+    context : Context
+        What the fits share.
+    jobs : sequence of Job
+        The plan.
+    ledger : Ledger
+        Finished fits are taken from here and written here, each once.
+    engine : Engine, optional
+        By default all run in this process.
+    on_progress : callable, optional
+        Told (job, dict) of epochs.
+    on_finished : callable, optional
+        Told (job, result, whether it was there already) of every fit.
+
+    Returns
+    -------
+    list of Finished
+        In the order of the plan.
+    """
+    keys = [job_key(context, job) for job in jobs]
+    done: dict[str, Finished] = {}
+    for job, key in zip(jobs, keys, strict=True):
+        found = ledger.get(key)
+        if found is not None:
+            done[key] = found
+            if on_finished:
+                on_finished(job, found, True)
+    left = [(job, key) for job, key in zip(jobs, keys, strict=True) if key not in done]
+    context.checkpoints.mkdir(parents=True, exist_ok=True)
+    todo = [job for job, _ in left]
+    started: set[int] = set()
+
+    def progress(number: int, event: dict[str, Any]) -> None:
+        if number not in started:
+            started.add(number)
+            ledger.record(left[number][1], "started", left[number][0].name)
+        if on_progress:
+            on_progress(left[number][0], event)
+
+    for number, result in (engine or InlineEngine()).run(run_job, todo, context, progress):
+        job, key = left[number]
+        ledger.add(key, result)
+        Checkpoint(context.checkpoints / f"{key}.safetensors").clear()
+        result = ledger.get(key) or result  # noqa: PLW2901 - just what a resumed run will read
+        done[key] = result
+        if on_finished:
+            on_finished(job, result, False)
+    return [done[key] for key in keys]
+
+
+def cross_validate(
+    data: SeriesData,
+    candidates: Mapping[str, Recipe | Baseline],
+    folds: Sequence[Fold],
+    *,
+    n_seeds: int = 1,
+    ledger: Ledger | None = None,
+    engine: Engine | None = None,
+) -> dict[str, FloatArray]:
+    """Score recipes and baselines on the same folds and seeds.
+
+    Parameters
+    ----------
+    data : SeriesData
+        The series.
+    candidates : mapping of str to Recipe or Baseline
+        Recipes are settled (`heldout.training.fit.settle`) and agree in transform; baselines come from
+        `heldout.training.baselines`.
+    folds : sequence of Fold
+        From `heldout.data.splits.split_series`.
+    n_seeds : int, default 1
+        Fits of a recipe per fold.
+    ledger : Ledger, optional
+        Remembers; without one nothing outlives the call.
+    engine : Engine, optional
+        By default this process.
+
+    Returns
+    -------
+    dict of str to array of shape (n_folds, n_seeds)
+        Mean test loss per candidate, fold and seed; baselines have one column.
+    """
+    jobs = plan(candidates, folds, range(n_seeds))
+    recipe = next(model for model in candidates.values() if isinstance(model, Recipe))
+    with TemporaryDirectory() as folder:
+        context = make_context(data, recipe, folds[0], Path(folder))
+        own = ledger or Ledger(Path(folder) / "ledger.sqlite")
+        try:
+            results = run_plan(context, jobs, own, engine=engine)
+        finally:
+            if ledger is None:
+                own.close()
+    losses: dict[str, list[float]] = {}
+    for job, result in zip(jobs, results, strict=True):
+        losses.setdefault(job.candidate, []).append(result.scores[context.scale.metric])
+    return {name: np.array(values).reshape(len(folds), -1) for name, values in losses.items()}
+
+
+def plan(
+    candidates: Mapping[str, Recipe | Baseline], folds: Iterable[Fold], seeds: Sequence[int]
+) -> list[Job]:
+    """List the fits of a comparison: per fold, each candidate; recipes once per seed.
+
+    Parameters
+    ----------
+    candidates : mapping of str to Recipe or Baseline
+        What is compared, by name.
+    folds : iterable of Fold
+        Where.
+    seeds : sequence of int
+        For recipes.
+
+    Returns
+    -------
+    list of Job
+    """
+    return [
+        Job(candidate=name, fold=fold, model=model, seed=seed)
+        for fold in folds
+        for name, model in candidates.items()
+        for seed in (seeds if isinstance(model, Recipe) else (0,))
+    ]
+
+
+def make_context(
+    data: SeriesData, recipe: Recipe, first: Fold, checkpoints: Path, *, metric: str = "mse"
+) -> Context:
+    """Fix the scale of a study on the training rows of its first fold, so that every fold is scored on the same.
+
+    Parameters
+    ----------
+    data : SeriesData
+        The series.
+    recipe : Recipe
+        Settled, its transform chosen (not "auto").
+    first : Fold
+        The earliest fold; no later row is read.
+    checkpoints : Path
+        Folder for unfinished fits.
+    metric : {"mse", "mae"}
+        What is averaged.
+
+    Returns
+    -------
+    Context
+    """
+    assert recipe.lookback is not None
+    transforms = (recipe.transform,) * len(data.targets)
+    scale = Scale(transforms=transforms, units=(1.0,) * len(transforms), metric=metric)
+    if len(transforms) > 1:
+        rows: IntArray = first.train.rows(data, recipe.lookback)
+        sd = scale.targets(data, recipe.fill_limit)[rows].std(axis=0)
+        scale = Scale(
+            transforms=transforms, units=tuple(float(x) for x in np.where(sd > 0, sd, 1.0)), metric=metric
+        )
+    return Context(
+        data=data,
+        scale=scale,
+        lookback=recipe.lookback,
+        fill_limit=recipe.fill_limit,
+        checkpoints=checkpoints,
+    )

@@ -1,0 +1,1 @@
+"""One fit: loop, stopping, checkpoints, losses, metrics, and the baselines to beat."""

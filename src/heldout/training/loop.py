@@ -1,0 +1,357 @@
+"""`train`: the training loop, for any source of batches.
+
+Orders and masks are a function of (seed, epoch, step), no global state is read or left changed, and a run that was
+killed goes on from its last epoch to the same bits.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from heldout.check import FitError
+from heldout.data.windows import Batch, Source
+from heldout.nn.networks import Network
+from heldout.nn.penalties import (
+    activation_penalty,
+    l2_penalty,
+    max_norm_,
+    proximal_l1_,
+    temporal_penalty,
+    weight_groups,
+)
+from heldout.recipe import Recipe
+from heldout.training.checkpoint import Checkpoint
+from heldout.training.lags import thin
+from heldout.training.losses import sample_losses
+from heldout.training.stopping import EarlyStopping
+
+Report = Callable[[dict[str, Any]], None]
+_EVAL_BATCH = 1024
+
+
+class NonFiniteError(FitError):
+    """A loss or a gradient was not finite; the weights are still those of the step before."""
+
+
+@dataclass
+class History:
+    """What happened, epoch by epoch.
+
+    Attributes
+    ----------
+    epochs : list of dict
+        ``epoch`` (0 is before any training), ``train_loss`` and ``valid_loss`` (evaluation mode, the same loss without
+        penalties, scaled units), ``lr``.
+    best_epoch : int
+        The epoch whose weights are kept.
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+
+
+def train(
+    network: Network,
+    source: Source,
+    train_rows: Tensor,
+    valid_rows: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    checkpoint: Checkpoint | None = None,
+    report: Report | None = None,
+) -> History:
+    """Train a network in place, and leave it with the weights of its best epoch.
+
+    Parameters
+    ----------
+    network : Network
+        With its starting weights.
+    source : Source
+        Gives batches by row number.
+    train_rows, valid_rows : Tensor of int64
+        Samples that train, and samples that decide when to stop. The training loss is evaluated on as many training
+        samples, evenly spread, as validation has.
+    recipe : Recipe
+        How.
+    seed : int, default 0
+        Decides orders and masks.
+    checkpoint : Checkpoint, optional
+        Written after every epoch, read at the start.
+    report : callable, optional
+        Called after every epoch with a small dict.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    NonFiniteError
+        If a loss or gradient is not finite, before the step that would spoil the weights.
+    """
+    recipe = recipe.resolved()
+    run = _Run(network, recipe, seed)
+    epoch = run.restore(checkpoint) if checkpoint else 0
+    watched = (
+        spread(valid_rows, recipe.valid_samples),
+        spread(train_rows, min(len(valid_rows), recipe.valid_samples)),
+    )
+    while not run.stopping.stop and epoch <= recipe.max_epochs:
+        lr = learning_rate(recipe, epoch)
+        if epoch > 0:
+            run.train_epoch(source, train_rows, epoch, lr)
+        valid, fitted = (evaluate(run.judged, source, rows, recipe).mean().item() for rows in watched)
+        run.note(epoch, {"epoch": epoch, "train_loss": fitted, "valid_loss": valid, "lr": lr})
+        if checkpoint:
+            run.save(checkpoint, epoch)
+        if report:
+            report(
+                {
+                    **run.history.epochs[-1],
+                    "best_epoch": run.history.best_epoch,
+                    "max_epochs": recipe.max_epochs,
+                }
+            )
+        epoch += 1
+    run.finish()
+    return run.history
+
+
+class _Run:
+    """All that changes while a network trains, and its checkpoint."""
+
+    def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
+        self.network, self.recipe, self.seed = network, recipe, seed
+        self.optimizer = _make_optimizer(network, recipe)
+        self.average = (
+            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None
+        )
+        # The average where there is one: the weights that are evaluated and kept.
+        self.judged = cast(Network, self.average.module) if self.average is not None else network
+        self.stopping = EarlyStopping.from_recipe(recipe)
+        self.history = History()
+        self.best: dict[str, Tensor] = {}
+        self.generator = torch.Generator()
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.lstm_weights = list(weight_groups(network.lstm).penalised.values())
+        self.dense_weights = [layer.weight for layer in (*network.dense, network.head)]
+
+    def train_epoch(self, source: Source, rows: Tensor, epoch: int, lr: float) -> None:
+        """Go once over the samples, or over ``epoch_samples`` of them, in an order of this epoch's own."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        order = np.random.default_rng([self.seed, epoch]).choice(
+            len(rows), min(len(rows), self.recipe.epoch_samples), replace=False
+        )
+        self.network.train()
+        for step, chosen in enumerate(torch.from_numpy(order).split(self.recipe.batch_size)):
+            self.generator.manual_seed(_mix(self.seed, epoch, step))
+            self.train_step(source.gather(rows[chosen]), f"epoch {epoch}, step {step}")
+
+    def train_step(self, batch: Batch, where: str) -> None:
+        """One step of the optimiser; nothing is changed if a number is not finite."""
+        recipe = self.recipe
+        output = self.network(
+            batch.x, future=batch.future, static=batch.static, lengths=batch.lengths, generator=self.generator
+        )
+        loss = sample_losses(
+            _scaled(output.forecast, batch), batch.y, recipe, smoothing=recipe.label_smoothing
+        ).mean()
+        if recipe.l2:
+            loss = loss + l2_penalty(self.lstm_weights, recipe.l2)
+        if recipe.dense_l2:
+            loss = loss + l2_penalty(self.dense_weights, recipe.dense_l2)
+        mask = (
+            None if batch.lengths is None else torch.arange(output.states.shape[1]) < batch.lengths[:, None]
+        )
+        if recipe.activation_penalty:
+            loss = loss + activation_penalty(output.states, recipe.activation_penalty, mask)
+        if recipe.temporal_penalty:
+            loss = loss + temporal_penalty(output.states, recipe.temporal_penalty, mask, batch_first=True)
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm or math.inf)
+        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+            raise NonFiniteError(self._name_fault(loss, where))
+        self.optimizer.step()
+        if recipe.l1:
+            proximal_l1_(self.optimizer, [*self.lstm_weights, *self.dense_weights], recipe.l1)
+        if recipe.max_norm:
+            max_norm_([*self.lstm_weights, *self.dense_weights], recipe.max_norm)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def _name_fault(self, loss: Tensor, where: str) -> str:
+        if not math.isfinite(loss.item()):
+            what = f"the training loss is {loss.item()}"
+        else:
+            named = self.network.named_parameters()
+            name = next(
+                (n for n, p in named if p.grad is not None and not p.grad.isfinite().all()), "of all weights"
+            )
+            what = f"the gradient of {name} is not finite"
+        return f"{what} in {where}: lower lr (now {self.recipe.lr:g}), set clip_norm, or look for outliers in the data"
+
+    def note(self, epoch: int, row: dict[str, float]) -> None:
+        """Add an epoch to the history and remember its weights if they are the best."""
+        self.history.epochs.append(row)
+        if not math.isfinite(row["valid_loss"]):
+            raise NonFiniteError(
+                f"the validation loss is {row['valid_loss']} in epoch {epoch}: lower lr (now {self.recipe.lr:g})"
+            )
+        if self.stopping.improved(epoch, row["valid_loss"]) or not self.best or not self.recipe.restore_best:
+            self.best = {name: value.detach().clone() for name, value in self.judged.state_dict().items()}
+            self.history.best_epoch = epoch
+
+    def finish(self) -> None:
+        """Put the kept weights into the network."""
+        if self.best:
+            self.network.load_state_dict(self.best)
+        self.network.eval()
+
+    def save(self, checkpoint: Checkpoint, epoch: int) -> None:
+        """Write all of it."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer.{number}.{name}": value for name, value in state.items() if value is not None
+            }
+        watch = self.stopping
+        metadata = {
+            "epoch": epoch,
+            "epochs": self.history.epochs,
+            "best_epoch": self.history.best_epoch,
+            "stopping": [watch.best if math.isfinite(watch.best) else None, watch.best_epoch, watch.stop],
+        }
+        checkpoint.save(tensors, metadata)
+
+    def restore(self, checkpoint: Checkpoint) -> int:
+        """Go back to the last epoch written and give the number of the next; 0 if there is none."""
+        loaded = checkpoint.load()
+        if loaded is None:
+            return 0
+        tensors, metadata = loaded
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        self.network.load_state_dict(parts["network"])
+        self.best = parts["best"]
+        if self.average is not None:
+            self.average.load_state_dict(parts["average"])
+        state = self.optimizer.state_dict()
+        for name, value in parts["optimizer"].items():
+            number, _, key = name.partition(".")
+            state["state"].setdefault(int(number), {})[key] = value
+        self.optimizer.load_state_dict(state)
+        self.history = History(metadata["epochs"], metadata["best_epoch"])
+        best, self.stopping.best_epoch, self.stopping.stop = metadata["stopping"]
+        self.stopping.best = math.inf if best is None else best
+        return int(metadata["epoch"]) + 1
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Learning rate of an epoch (1 is the first that trains).
+
+    Parameters
+    ----------
+    recipe : Recipe
+        ``lr``, ``schedule``, ``lr_decay``, ``max_epochs``.
+    epoch : int
+        Its number.
+
+    Examples
+    --------
+    >>> [learning_rate(Recipe(lr=1.0, schedule="exponential", lr_decay=0.5), epoch) for epoch in (1, 2, 3)]
+    [1.0, 0.5, 0.25]
+    """
+    done = max(epoch - 1, 0)
+    if recipe.schedule == "cosine":
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * done / max(recipe.max_epochs, 1)))
+    if recipe.schedule == "exponential":
+        return recipe.lr * recipe.lr_decay**done
+    return recipe.lr
+
+
+@torch.no_grad()
+def evaluate(network: Network, source: Source, rows: Tensor, recipe: Recipe) -> Tensor:
+    """Loss of each sample in evaluation mode: no dropout, no penalty, no smoothing.
+
+    Parameters
+    ----------
+    network, source, rows, recipe
+        As in `train`.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,)
+    """
+    network.eval()
+    losses = []
+    for part in rows.split(_EVAL_BATCH):
+        batch = source.gather(part)
+        output = network(batch.x, future=batch.future, static=batch.static, lengths=batch.lengths)
+        losses.append(sample_losses(_scaled(output.forecast, batch), batch.y, recipe))
+    return torch.cat(losses)
+
+
+@torch.no_grad()
+def forecast(network: Network, source: Source, rows: Tensor) -> Tensor:
+    """What the network says, in evaluation mode, with the window's normalisation undone.
+
+    Parameters
+    ----------
+    network, source, rows
+        As in `train`; labels are not read.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, S, K, Q), float64
+    """
+    network.eval()
+    parts = []
+    for part in rows.split(_EVAL_BATCH):
+        batch = source.gather(part, labelled=False)
+        output = network(batch.x, future=batch.future, static=batch.static, lengths=batch.lengths)
+        out = _scaled(output.forecast, batch).double()
+        parts.append(out + batch.offset[..., None] if batch.offset is not None else out)
+    return torch.cat(parts)
+
+
+def _scaled(out: Tensor, batch: Batch) -> Tensor:
+    return out * batch.scale[..., None] if batch.scale is not None else out
+
+
+def spread(rows: Tensor, most: int) -> Tensor:
+    """Give at most ``most`` of the rows, one from each of as many equal stretches."""
+    return rows[torch.from_numpy(thin(len(rows), most))] if len(rows) > most else rows
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers, so that neighbours get unlike streams."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    weights = weight_groups(network)
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for p in weights.penalised.values() if p.requires_grad],
+            "weight_decay": recipe.weight_decay,
+        },
+        {"params": [p for p in weights.spared.values() if p.requires_grad], "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=recipe.lr, fused=True)

@@ -1,0 +1,78 @@
+"""Splits: no label of an earlier part is unknown when a later part begins."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heldout.check import InputError
+from heldout.data.splits import split_series
+from tests.conftest import make_series
+
+
+@given(
+    n_rows=st.integers(150, 400),
+    n_series=st.integers(1, 3),
+    horizon=st.integers(1, 9),
+    lookback=st.integers(2, 20),
+    n_folds=st.integers(0, 5),
+    test_size=st.floats(0.1, 0.4),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_part_knows_its_labels_before_the_next_begins(
+    n_rows, n_series, horizon, lookback, n_folds, test_size
+):
+    data = make_series(n_rows, n_series, horizon=horizon)
+    folds = split_series(data, lookback, n_folds=n_folds, test_size=test_size)
+    sealed = folds[-1].test.rows(data, lookback)
+    for fold in folds:
+        parts = [getattr(fold, part).rows(data, lookback) for part in ("train", "valid", "test")]
+        for earlier, later in pairwise(parts):
+            assert data.time[earlier + horizon].max() <= data.time[later].min()
+        if fold is not folds[-1]:
+            assert data.time[parts[2] + horizon].max() <= data.time[sealed].min()
+    tests = [fold.test.rows(data, lookback) for fold in folds]
+    assert len(np.unique(np.concatenate(tests))) == sum(map(len, tests))
+
+
+@given(horizon=st.integers(1, 12))
+@settings(deadline=None)
+def test_the_gap_is_the_horizon_less_one_and_not_a_sample_more(horizon):
+    data = make_series(300, horizon=horizon)
+    for fold in split_series(data, 10):
+        train, valid, test = (getattr(fold, part).rows(data, 10) for part in ("train", "valid", "test"))
+        assert valid[0] - train[-1] == horizon
+        assert test[0] - valid[-1] == horizon
+
+
+def test_a_panel_is_cut_at_the_same_moment_in_all_series(panel):
+    for fold in split_series(panel, 12):
+        rows = fold.test.rows(panel, 12)
+        starts = {panel.time[rows[panel.series_of_row[rows] == s]].min() for s in range(3)}
+        assert len(starts) == 1
+
+
+def test_folds_walk_forward_and_train_on_ever_more(series):
+    folds = split_series(series, 12, n_folds=4)
+    sizes = [len(fold.train.rows(series, 12)) for fold in folds]
+    assert sizes == sorted(sizes)
+    starts = [fold.test.start for fold in folds]
+    assert starts == sorted(starts)
+
+
+def test_too_little_data_is_refused_with_the_numbers():
+    data = make_series(60, horizon=5)
+    with pytest.raises(InputError, match=r"5 folds .* windows of 50 \+ 5 rows .* got 6"):
+        split_series(data, 50)
+
+
+def test_a_window_never_crosses_a_hole(series):
+    position = series.position.copy()
+    position[200:] += 50
+    data = replace(series, position=position)
+    rows = data.origins(20)
+    assert not ((rows >= 200 - 3) & (rows < 219)).any()
+    assert set(series.origins(20)) - set(rows) == set(range(197, 219))
