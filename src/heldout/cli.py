@@ -4,18 +4,21 @@ import json
 import tomllib
 from collections.abc import Callable
 from functools import wraps
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.check import FitError, InputError
+from heldout.check import FitError, InputError, check_choice
 
 if TYPE_CHECKING:
     from heldout.config import Config
     from heldout.result import Result
 
 FAILED, BAD_INPUT, GATE_FAILED, INTERRUPTED = 1, 2, 3, 130
+_WIDTH = 100  # of a table that is not shown on a terminal
+_BASELINES = ("naive", "mean", "drift", "seasonal", "ridge", "ridge shared", "boosting")
 
 app = typer.Typer(
     name="heldout",
@@ -131,6 +134,8 @@ def fit(
         "horizon": horizon,
     }
     settings = _configure(config, named, set_)
+    if fail_if_worse_than is not None:
+        check_choice("--fail-if-worse-than", fail_if_worse_than, _BASELINES)
     from heldout import experiment
     from heldout.studies.engine import LocalEngine
 
@@ -240,33 +245,43 @@ def _show(result: "Result", *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    folds = any(row.folds is not None for row in result.rows)
-    table = Table(title=f"{result.metric}, {result.test_rows} sealed test rows", title_justify="left")
-    columns = ["", "loss", "95 % interval", "skill vs naive", "95 % interval", *(["folds"] if folds else [])]
-    for name in columns:
-        table.add_column(name, justify="right" if name else "left")
+    table = Table(
+        title=f"{result.metric}, {result.test_rows} sealed test rows",
+        title_justify="left",
+        title_style="",
+        box=SIMPLE_HEAD,
+    )
+    table.add_column("", no_wrap=True)
+    for name in ("loss", "95 % interval", "skill vs naive", "95 % interval", "loss on folds"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in result.rows:
         found = row.skill_vs_naive
-        bounds = f"{row.low:.3f} .. {row.high:.3f}" if found.enough else "too few blocks"
-        skills = f"{100 * found.low:+.1f} .. {100 * found.high:+.1f} %" if found.enough else "too few blocks"
-        last = [f"{row.folds:.4f}" if row.folds is not None else "-"] if folds else []
-        style = "bold" if row.name == "heldout" else ""
-        skill = f"{100 * found.mean:+.1f} %" if row.name != "naive" else "-"
-        table.add_row(
-            row.name,
-            f"{row.value:.4f}",
-            bounds,
-            skill,
-            skills if row.name != "naive" else "-",
-            *last,
-            style=style,
-        )
-    Console(highlight=False).print(table)
+        folds = f"{row.folds:.4g}" if row.folds is not None else "-"
+        skill = [f"{100 * found.mean:+.1f} %", _range(100 * found.low, 100 * found.high, "+.1f")]
+        numbers = [
+            f"{row.value:.4g}",
+            _range(row.low, row.high, ".3g"),
+            *(skill if row.name != "naive" else "--"),
+            folds,
+        ]
+        table.add_row(row.name, *numbers, style="bold" if row.name == "heldout" else "")
+    console = Console(highlight=False)
+    console.width = max(console.width, _WIDTH)
+    console.print(table)
     typer.echo(result.sentence)
-    typer.echo(f"looks at this test so far: {result.looks}   run directory: {result.path}")
+    one = result.one_seed
+    typer.echo(
+        f"{result.n_folds} folds; mean of {result.n_seeds} seeds (one alone: skill {100 * one.mean:+.1f} %, "
+        f"{_range(100 * one.low, 100 * one.high, '+.1f')}); look {result.looks} at this test; run directory {result.path}"
+    )
+
+
+def _range(low: float, high: float, form: str) -> str:
+    return f"{low:{form}} .. {high:{form}}" if isfinite(low) and isfinite(high) else "too few blocks"
 
 
 def _gate(result: "Result", name: str | None) -> None:

@@ -17,6 +17,7 @@ from heldout.config import Config, DataOptions
 from heldout.data.layout import read_series
 from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.splits import Fold, split_series
+from heldout.data.transforms import is_differenced
 from heldout.forecast import long_table
 from heldout.recipe import Recipe
 from heldout.result import HELDOUT, NAIVE, Result, Row
@@ -111,6 +112,8 @@ def fit(
     candidates: dict[str, Recipe | Baseline] = {
         b.name: b for b in standard_baselines(season, lookback=recipe.lookback, n_targets=len(data.targets))
     }
+    if is_differenced(recipe.transform):
+        del candidates["mean"]  # of a level that wanders; the mean change is drift's
     candidates[HELDOUT] = recipe
     rivals = {name: _aligned(model, recipe, data) for name, model in (rivals or {}).items()}
     seeds = range(config.study.first_seed, config.study.first_seed + config.study.n_seeds)
@@ -188,19 +191,12 @@ class _Table:
 
     def mean_forecast(self, candidate: str, array: str = "forecast") -> FloatArray:
         """The mean over seeds of what a candidate says of the sealed rows."""
-        return np.asarray(
-            np.mean(
-                [result.arrays[array] for result in self.of(candidate, self.folds[-1])],
-                axis=0,
-                dtype=np.float64,
-            )
-        )
+        found = [result.arrays[array] for result in self.of(candidate, self.folds[-1])]
+        return np.asarray(np.mean(found, axis=0, dtype=np.float64))
 
-    def test_losses(self, candidate: str) -> FloatArray:
-        """Loss of each sealed sample, in order of time; of several seeds, the loss of their mean forecast."""
-        mean = self.mean_forecast(candidate)
-        losses = self.context.scale.losses(mean, self.truth)
-        # The rows of a panel stand series by series: a moment's mean over the series is one observation in time.
+    def test_losses(self, forecast: FloatArray) -> FloatArray:
+        """Loss of each moment of the sealed test, in order of time; in a panel the mean over its series."""
+        losses = self.context.scale.losses(forecast, self.truth)
         times = self.context.data.time[self.folds[-1].test.rows(self.context.data, self.context.lookback)]
         unique, place = np.unique(times, return_inverse=True)
         return np.bincount(place, losses) / np.bincount(place) if len(unique) < len(times) else losses
@@ -221,7 +217,7 @@ class _Table:
         folds = {
             name: np.array([np.mean(x) for x in losses if x]) for name, losses in self.fold_losses().items()
         }
-        losses = {name: self.test_losses(name) for name in folds}
+        losses = {name: self.test_losses(self.mean_forecast(name)) for name in folds}
         rows = []
         for name, own in losses.items():
             span = block_t(own)
@@ -239,7 +235,7 @@ class _Table:
         others = [name for name in baselines if name != HELDOUT]
         chosen = folds if len(self.folds) > 1 else {name: losses[name] for name in others}
         best = min(others, key=lambda name: float(chosen[name].mean()))
-        several = len(self.folds) > 2
+        seeds = self.of(HELDOUT, self.folds[-1])
         return Result(
             path=run.path,
             metric=self.context.scale.name,
@@ -247,7 +243,11 @@ class _Table:
             test_rows=len(self.truth),
             versus_best=skill(losses[HELDOUT], losses[best]),
             best_baseline=best,
-            fold_skill=fold_skill(folds[HELDOUT], folds[NAIVE]) if several else None,
+            one_seed=skill(np.stack([self.test_losses(s.arrays["forecast"]) for s in seeds]), losses[NAIVE]),
+            n_folds=len(self.folds) - 1,
+            n_seeds=len(seeds),
+            added_nothing=model.recipe.shortcut != "none" and not any(s.scores["best_epoch"] for s in seeds),
+            fold_skill=fold_skill(folds[HELDOUT], folds[NAIVE]) if len(self.folds) > 2 else None,
             looks=looks,
             notes=notes,
             model=model,

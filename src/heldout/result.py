@@ -12,6 +12,7 @@ from heldout.training.fit import SeriesModel
 
 HELDOUT = "heldout"
 NAIVE = "naive"
+_EQUAL = 5e-4  # a skill that rounds to 0.0 % is none, however narrow its interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,13 @@ class Result:
     versus_best : Interval
         Skill of heldout against the baseline that was best on the folds.
     best_baseline : str
-        Its name.
+        Its name; without folds, the best on the sealed test itself.
+    one_seed : Interval
+        Skill of a single seed against the last value, with the noise of seeds and of time in its interval.
+    n_folds, n_seeds : int
+        What the numbers stand on.
+    added_nothing : bool
+        Whether early stopping kept epoch 0 in every final fit: the LSTM found nothing beyond its shortcut.
     fold_skill : Interval or None
         Skill against the last value over the walk-forward folds.
     looks : int
@@ -72,6 +79,10 @@ class Result:
     test_rows: int
     versus_best: Interval
     best_baseline: str
+    one_seed: Interval
+    n_folds: int
+    n_seeds: int
+    added_nothing: bool
     fold_skill: Interval | None
     looks: int
     notes: list[str] = field(default_factory=list)
@@ -105,12 +116,16 @@ class Result:
         else:
             how = f"{_percent(found)} against the last value: no skill is shown"
         best = self.versus_best
-        beside = f"against {self.best_baseline}, the baseline that was best on the folds, {_percent(best)}"
+        where = "on the folds" if self.n_folds else "on these rows"
+        beside = f"against {self.best_baseline}, the baseline that was best {where}, {_percent(best)}"
         if best.enough:
-            beside += (
-                " (better)" if best.low > 0 else " (worse)" if best.high < 0 else " (no difference shown)"
-            )
-        return f"On {self.test_rows} sealed test rows heldout's loss is {own.value:.4g}, {how}; {beside}."
+            beside += f" ({_compared(best)})"
+        nothing = (
+            " Early stopping kept epoch 0: the LSTM found nothing beyond its linear shortcut."
+            if self.added_nothing
+            else ""
+        )
+        return f"On {self.test_rows} sealed test rows heldout's loss is {own.value:.4g}, {how}; {beside}.{nothing}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-able values."""
@@ -132,12 +147,22 @@ class Result:
             ],
             "best_baseline": self.best_baseline,
             "skill_vs_best_baseline": _interval(self.versus_best),
+            "skill_vs_naive_of_one_seed": _interval(self.one_seed),
+            "n_folds": self.n_folds,
+            "n_seeds": self.n_seeds,
+            "added_nothing": self.added_nothing,
             "fold_skill_vs_naive": _interval(self.fold_skill) if self.fold_skill else None,
             "looks_at_test": self.looks,
             "sentence": self.sentence,
             "notes": self.notes,
             "run": str(self.path),
         }
+
+
+def _compared(skill: Interval) -> str:
+    if abs(skill.mean) < _EQUAL:
+        return "equal"
+    return "better" if skill.low > 0 else "worse" if skill.high < 0 else "no difference shown"
 
 
 def _percent(interval: Interval) -> str:
