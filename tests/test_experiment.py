@@ -59,7 +59,6 @@ def test_every_candidate_has_a_line_and_the_last_value_has_no_skill_against_itse
     _, result = finished
     assert {row.name for row in result.rows} == {
         "naive",
-        "mean",
         "drift",
         "ridge",
         "boosting",

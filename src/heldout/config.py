@@ -41,7 +41,7 @@ class DataOptions(Options):  # noqa: D101 - written by `documented`
     encoding: str = option("utf-8", "How a text file is encoded.")
 
 
-@documented("How the model is judged.", ">>> StudyOptions().n_folds\n5")
+@documented("How the model is judged.", ">>> StudyOptions().test_size\n0.2")
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions(Options):  # noqa: D101 - written by `documented`
     test_size: float = option(
@@ -51,7 +51,12 @@ class StudyOptions(Options):  # noqa: D101 - written by `documented`
         high=0.9,
         open_low=True,
     )
-    n_folds: int = option(5, "Walk-forward folds before the sealed test.", low=0, high=1000)
+    n_folds: int | None = option(
+        None,
+        "Walk-forward folds before the sealed test; by default 5, fewer on short series.",
+        low=0,
+        high=1000,
+    )
     first_train: float = option(
         0.5,
         "Share of the time before the test that the first fold learns from.",

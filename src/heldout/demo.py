@@ -19,7 +19,7 @@ from heldout.training.ridge import Har, Ridge
 LOOKBACK, WEEK = 60, 5
 HABIT = Recipe(
     hidden_size=128, shortcut="none", window_norm="none", outliers=0.0, regularization=0.0, clip_norm=0.0, segment=1,
-    optimizer="adam", lr=1e-3, batch_size=32, max_epochs=40, patience=None, restore_best=False,
+    optimizer="adam", lr=1e-3, batch_size=32, max_epochs=30, patience=None, restore_best=False,
 )  # fmt: skip
 """What tutorials do: 128 units, Adam, nothing against overfitting, and the weights of the last epoch."""
 

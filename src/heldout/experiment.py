@@ -131,7 +131,11 @@ def fit(
             folds,
         )
         model = _final_model(table)
-        result = table.result(run, list(candidates), notes, model, run.looks(seal))
+        found = model.prepare.describe()
+        if listener:
+            for text in found:
+                listener.note(text)
+        result = table.result(run, list(candidates), notes + found, model, run.looks(seal))
         scores = {
             **result.to_dict(),
             "folds": table.fold_losses(),
@@ -318,7 +322,10 @@ def _season(data: SeriesData, recipe: Recipe, first: Fold, config: Config) -> tu
     offsets = np.concatenate([[0], np.cumsum(np.add.reduceat(complete, data.offsets[:-1]))])
     candidates = [season for season in _seasons(data) if season > 1]
     found = find_season(columns[complete], candidates, offsets=offsets)
-    return found.rows, found.note
+    calendar = data.frequency.season
+    if found.rows is not None or calendar == 1 or data.frequency.unit == "business day":
+        return found.rows, found.note
+    return calendar, f"{found.note}; the seasonal baseline takes the calendar's {calendar} rows"
 
 
 def _seasons(data: SeriesData) -> list[int]:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heldout.check import InputError
-from heldout.data.prepare import Prepare, fill_forward
-from heldout.data.transforms import choose_transforms
+from heldout.data.prepare import Prepare
+from heldout.data.transforms import choose_transforms, fill_forward
 from heldout.recipe import Recipe
 from tests.conftest import make_series
 

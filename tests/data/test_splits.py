@@ -66,7 +66,22 @@ def test_folds_walk_forward_and_train_on_ever_more(series):
 def test_too_little_data_is_refused_with_the_numbers():
     data = make_series(60, horizon=5)
     with pytest.raises(InputError, match=r"5 folds .* windows of 50 \+ 5 rows .* got 6"):
-        split_series(data, 50)
+        split_series(data, 50, n_folds=5)
+
+
+@given(n_rows=st.integers(60, 300), horizon=st.integers(1, 12))
+@settings(deadline=None)
+def test_short_series_get_fewer_folds_that_begin_later_by_themselves(n_rows, horizon):
+    data = make_series(n_rows, horizon=horizon)
+    try:
+        folds = split_series(data, 12)
+    except InputError:
+        with pytest.raises(InputError):
+            split_series(data, 12, n_folds=0)
+        return
+    assert len(folds) - 1 in (0, 2, 3, 4, 5)
+    if len(folds) > 1:
+        assert len(folds[0].train.rows(data, 12)) >= 30
 
 
 def test_a_window_never_crosses_a_hole(series):

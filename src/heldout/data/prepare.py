@@ -12,7 +12,7 @@ import torch
 
 from heldout.check import InputError
 from heldout.data.series import FloatArray, IntArray, SeriesData
-from heldout.data.transforms import choose_transforms, is_differenced, is_log, seen_rows
+from heldout.data.transforms import choose_transforms, fill_forward, is_differenced, is_log, seen_rows
 from heldout.data.windows import Windows
 from heldout.recipe import Recipe
 
@@ -232,9 +232,29 @@ class Prepare:
                 result[:, :, k] = np.exp(scored[:, :, k])
         return result
 
+    def describe(self) -> list[str]:
+        """Say, a sentence each, what was filled, held within bounds, and found constant in the training rows."""
+        said = []
+        for name, filled, clipped, widths in zip(
+            self.columns, self.filled, self.clipped, zip(*self.widths, strict=True), strict=True
+        ):
+            if filled:
+                said.append(
+                    f"column {name!r}: {filled} missing training values filled, with an indicator input"
+                )
+            if clipped:
+                said.append(
+                    f"column {name!r}: {clipped} training values held at the outlier bounds, as inputs only"
+                )
+            if set(widths) == {1.0}:
+                said.append(f"column {name!r} is constant in the training rows: it carries nothing")
+        return said
+
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as JSON-able values; `from_dict` takes them back exactly."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -294,40 +314,6 @@ class Prepare:
         return torch.from_numpy(((values - self.static_center) / self.static_width).astype(np.float32))
 
 
-def fill_forward(values: FloatArray, segments: IntArray, limit: int, otherwise: float) -> FloatArray:
-    """Replace missing values by the last one seen, at most ``limit`` rows on, never from another segment.
-
-    Parameters
-    ----------
-    values : array of shape (n_rows,)
-        NaN where missing.
-    segments : array of shape (n_segments + 1,), int64
-        Boundaries that are not filled across.
-    limit : int
-        Rows.
-    otherwise : float
-        What stands where nothing recent enough was seen.
-
-    Returns
-    -------
-    array of shape (n_rows,)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> fill_forward(np.array([1, np.nan, np.nan, 4]), np.array([0, 4]), 1, 9.0)
-    array([1., 1., 9., 4.])
-    """
-    missing = np.isnan(values)
-    if not missing.any():
-        return values.copy()
-    place = np.arange(len(values))
-    last = np.maximum.accumulate(np.where(missing, -1, place))
-    first = np.repeat(segments[:-1], np.diff(segments))
-    usable = (last >= first) & (place - last <= limit)
-    return np.where(usable, values[last], otherwise)
-
-
 def _choose_window_norm(recipe: Recipe, transforms: tuple[str, ...]) -> str:
     if recipe.window_norm != "auto":
         return recipe.window_norm
@@ -341,7 +327,7 @@ def _median(values: FloatArray) -> float:
 
 
 def _robust_bounds(x: FloatArray, times: float) -> tuple[float, float]:
-    """Median -+ ``times`` robust standard deviations (MAD x 1.4826); no bounds where half of the values are equal."""
+    """Median -+ ``times`` robust sds (MAD x 1.4826); no bounds where half of the values are equal."""
     median = float(np.median(x))
     sd = 1.4826 * float(np.median(np.abs(x - median)))
     if times == 0 or sd == 0:
@@ -375,12 +361,6 @@ def _check_positive(x: FloatArray, name: str) -> None:
         raise InputError(
             f"a logarithm needs positive values, column {name!r} holds {x[bad[0]]:g} in row {bad[0]}: set transform to 'none' or 'difference'"
         )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _nested_tuple(value: Any) -> Any:

@@ -14,6 +14,15 @@ import numpy as np
 from heldout.check import InputError, check_number
 from heldout.data.series import IntArray, SeriesData
 
+_FEW_WINDOWS = 30
+_CHOICES = (
+    (5, 0.5),
+    (4, 0.6),
+    (3, 0.7),
+    (2, 0.8),
+    (0, 0.5),
+)  # folds and where they begin, tried in this order
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -65,7 +74,7 @@ def split_series(
     lookback: int,
     *,
     test_size: float = 0.2,
-    n_folds: int = 5,
+    n_folds: int | None = None,
     first_train: float = 0.5,
     valid_size: float = 0.2,
 ) -> tuple[Fold, ...]:
@@ -73,7 +82,7 @@ def split_series(
 
     The last ``test_size`` of all origin times is the sealed test. Before it, the outer folds: the first trains on the
     first ``first_train`` of the times left, and each tests on the next of ``n_folds`` equal blocks. In every fold the
-    last ``valid_size`` of what lies before the test stops the training.
+    last ``valid_size`` of what lies before the test stops the training, or two horizons if that is more.
 
     Parameters
     ----------
@@ -83,8 +92,9 @@ def split_series(
         Rows in a window.
     test_size : float, default 0.2
         Share of origin times in the sealed test, in (0, 0.9].
-    n_folds : int, default 5
-        Outer folds, 0 for none.
+    n_folds : int, optional
+        Outer folds, 0 for none. By default 5; on short series fewer that begin later (4 after 60 %, 3 after 70 %, 2
+        after 80 % of the times, or none), so that the first still trains on 30 windows.
     first_train : float, default 0.5
         Share of the times before the sealed test that the first fold trains and stops on, in (0, 1).
     valid_size : float, default 0.2
@@ -107,39 +117,58 @@ def split_series(
     Learning 109.
     """
     check_number("test_size", test_size, 0, 0.9, open_low=True)
-    check_number("n_folds", n_folds, 0, 1000)
+    check_number("n_folds", 0 if n_folds is None else n_folds, 0, 1000)
     check_number("first_train", first_train, 0, 1, open_low=True, open_high=True)
     check_number("valid_size", valid_size, 0, 1, open_low=True, open_high=True)
-    origins = data.origins(lookback)
-    times = np.unique(data.time[origins])
+    times = np.unique(data.time[data.origins(lookback)])
+    choices = [(n_folds, first_train)] if n_folds is not None else _CHOICES
+    for number, (count, first) in enumerate(choices, start=1):
+        try:
+            folds = _cut(data, lookback, times, test_size, count, first, valid_size)
+        except InputError:
+            if number == len(choices):
+                raise
+            continue
+        if number == len(choices) or len(folds[0].train.rows(data, lookback)) >= _FEW_WINDOWS:
+            return folds
+    raise AssertionError("the last choice either returns or raises")
+
+
+def _cut(
+    data: SeriesData,
+    lookback: int,
+    times: IntArray,
+    test_size: float,
+    n_folds: int,
+    first_train: float,
+    valid_size: float,
+) -> tuple[Fold, ...]:
+    """The folds for one choice of their number."""
     needed = 4 * (n_folds + 1)
     if len(times) < needed:
         raise InputError(
             f"{n_folds} folds and a sealed test need at least {needed} windows of {lookback} + {data.horizon} rows in time, "
             f"got {len(times)}: shorten lookback or horizon, or ask for fewer folds"
         )
-    last = int(data.time[-1] if len(data.ids) == 1 else data.time.max())
     n_test = max(1, round(test_size * len(times)))
-    sealed = int(times[-n_test])
-    dev = times[:-n_test]
-    cuts = np.linspace(round(first_train * len(dev)), len(dev), n_folds + 1).round().astype(int)
-    folds = []
-    for number, (a, b) in enumerate(pairwise(cuts), start=1):
-        stop = int(times[b])
-        folds.append(
-            _fold(
-                f"fold {number}", times[:a], Span(start=int(times[a]), stop=stop, known_by=sealed), valid_size
-            )
-        )
-    folds.append(_fold("final", dev, Span(start=sealed, stop=last + 1, known_by=last), valid_size))
+    sealed, last = int(times[-n_test]), int(data.time.max())
+    before = times[:-n_test]
+    cuts = np.linspace(round(first_train * len(before)), len(before), n_folds + 1).round().astype(int)
+    tests = [
+        (f"fold {number}", times[:a], Span(start=int(times[a]), stop=int(times[b]), known_by=sealed))
+        for number, (a, b) in enumerate(pairwise(cuts), start=1)
+    ]
+    tests.append(("final", before, Span(start=sealed, stop=last + 1, known_by=last)))
+    folds = tuple(_fold(name, past, test, valid_size, data.horizon) for name, past, test in tests)
     for fold in folds:
         _check_filled(fold, data, lookback)
-    return tuple(folds)
+    return folds
 
 
-def _fold(name: str, before: IntArray, test: Span, valid_size: float) -> Fold:
+def _fold(name: str, before: IntArray, test: Span, valid_size: float, horizon: int) -> Fold:
     """Divide the origin times before a test into training and stopping."""
-    n_valid = max(1, round(valid_size * len(before)))
+    # The purge takes a horizon off the block; half of it should be left.
+    n_valid = max(1, min(max(round(valid_size * len(before)), 2 * horizon), len(before) // 2))
     valid_start = int(before[-n_valid])
     return Fold(
         name=name,

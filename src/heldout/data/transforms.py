@@ -1,4 +1,4 @@
-"""Which transform makes a column fit to be learned from: decided on training rows, by its spread and a unit-root test."""
+"""Columns made fit to be learned from: gaps filled, and a transform chosen on training rows."""
 
 import warnings
 
@@ -21,6 +21,40 @@ def is_log(transform: str) -> bool:
 def is_differenced(transform: str) -> bool:
     """Whether the inputs are changes from row to row."""
     return transform in ("difference", "log_return")
+
+
+def fill_forward(values: FloatArray, segments: IntArray, limit: int, otherwise: float) -> FloatArray:
+    """Replace missing values by the last one seen, at most ``limit`` rows on, never from another segment.
+
+    Parameters
+    ----------
+    values : array of shape (n_rows,)
+        NaN where missing.
+    segments : array of shape (n_segments + 1,), int64
+        Boundaries that are not filled across.
+    limit : int
+        Rows.
+    otherwise : float
+        What stands where nothing recent enough was seen.
+
+    Returns
+    -------
+    array of shape (n_rows,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fill_forward(np.array([1, np.nan, np.nan, 4]), np.array([0, 4]), 1, 9.0)
+    array([1., 1., 9., 4.])
+    """
+    missing = np.isnan(values)
+    if not missing.any():
+        return values.copy()
+    place = np.arange(len(values))
+    last = np.maximum.accumulate(np.where(missing, -1, place))
+    first = np.repeat(segments[:-1], np.diff(segments))
+    usable = (last >= first) & (place - last <= limit)
+    return np.where(usable, values[last], otherwise)
 
 
 def choose_transforms(

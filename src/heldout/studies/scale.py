@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heldout.data.prepare import fill_forward
 from heldout.data.series import FloatArray, SeriesData
-from heldout.data.transforms import is_log
+from heldout.data.transforms import fill_forward, is_log
 from heldout.training.metrics import absolute_error, squared_error
 
 METRICS = {"mse": squared_error, "mae": absolute_error}
