@@ -53,6 +53,22 @@ class Listener(Protocol):
         ...
 
 
+class Silent:
+    """A listener that says nothing."""
+
+    def note(self, text: str) -> None:
+        """Ignore a sentence."""
+
+    def begin(self, jobs: list[Job]) -> None:
+        """Ignore the plan."""
+
+    def epoch(self, job: Job, event: dict[str, Any]) -> None:
+        """Ignore an epoch."""
+
+    def finished(self, job: Job, result: Finished, was_there: bool) -> None:  # noqa: FBT001 - the listener's signature
+        """Ignore a result."""
+
+
 def fit(
     source: object,
     config: Config,
@@ -92,56 +108,48 @@ def fit(
     InputError
         If the table or the configuration breaks a rule.
     """
+    listener = listener or Silent()
     data = read(source, config.data)
-    first = split(data, settle(config.recipe, data), config)[0]
-    recipe, reasons = settle_transform(
-        settle(config.recipe, data), data, first.train.rows(data, _lookback(config, data))
-    )
-    assert recipe.lookback is not None
-    folds = split(data, recipe, config)
+    recipe, folds, reasons = _settle(data, config)
     season, season_note = _season(data, recipe, folds[0], config)
     notes = [
         *data.notes,
         *_describe(data, recipe, folds),
-        *(f"transform of {reason}" for reason in reasons),
+        *(f"transform of {why}" for why in reasons),
         season_note,
     ]
-    if listener:
-        for text in notes:
-            listener.note(text)
-    candidates: dict[str, Recipe | Baseline] = {
-        b.name: b for b in standard_baselines(season, lookback=recipe.lookback, n_targets=len(data.targets))
-    }
-    if is_differenced(recipe.transform):
-        del candidates["mean"]  # of a level that wanders; the mean change is drift's
-    candidates[HELDOUT] = recipe
+    for text in notes:
+        listener.note(text)
+    candidates = _candidates(data, recipe, season)
     rivals = {name: _aligned(model, recipe, data) for name, model in (rivals or {}).items()}
     seeds = range(config.study.first_seed, config.study.first_seed + config.study.n_seeds)
     jobs = plan(rivals, folds[-1:], seeds[:1]) + plan(candidates, folds, seeds)
-    resolved = replace(config, data=replace(config.data, horizon=data.horizon), recipe=recipe)
     with Run.open(config, data.fingerprint, out=out) as run, Ledger(run.ledger_path) as ledger:
         context = make_context(data, recipe, folds[0], run.path / "checkpoints", metric=config.study.metric)
-        results = _run(context, jobs, ledger, engine or LocalEngine(), listener)
-        seal = seal_of(data, folds[-1], recipe.lookback)
+        seal = seal_of(data, folds[-1], context.lookback)
         if not any(look.detail.startswith(seal) for look in ledger.looks()):
-            ledger.look(f"{seal} scored by fit")
-        table = _Table(
-            dict(zip(((j.candidate, j.fold.name, j.seed) for j in jobs), results, strict=True)),
+            ledger.look(f"{seal} scored by fit")  # before it is taken: the scores are shown as fits finish
+        listener.begin(jobs)
+        results = run_plan(
             context,
-            folds,
+            jobs,
+            ledger,
+            engine=engine or LocalEngine(),
+            on_progress=listener.epoch,
+            on_finished=listener.finished,
         )
+        table = _Table(jobs, results, context, folds)
         model = _final_model(table)
         found = model.prepare.describe()
-        if listener:
-            for text in found:
-                listener.note(text)
+        for text in found:
+            listener.note(text)
         result = table.result(run, list(candidates), notes + found, model, run.looks(seal))
-        scores = {
-            **result.to_dict(),
-            "folds": table.fold_losses(),
+        scores = result.to_dict() | {
+            "losses": table.fold_losses(),
             "seal": seal,
             "environment": environment(),
         }
+        resolved = replace(config, data=replace(config.data, horizon=data.horizon), recipe=recipe)
         run.save(resolved, model, scores, predictions(data, folds[-1], table, model))
     return result
 
@@ -178,9 +186,10 @@ class _Table:
     """The finished fits of a comparison, by candidate, fold and seed."""
 
     def __init__(
-        self, results: dict[tuple[str, str, int], Finished], context: Context, folds: tuple[Fold, ...]
+        self, jobs: list[Job], results: list[Finished], context: Context, folds: tuple[Fold, ...]
     ) -> None:
-        self.results, self.context, self.folds = results, context, folds
+        keys = [(job.candidate, job.fold.name, job.seed) for job in jobs]
+        self.results, self.context, self.folds = dict(zip(keys, results, strict=True)), context, folds
         final = folds[-1].test.rows(context.data, context.lookback)
         steps = context.data.steps
         self.truth = context.scale.targets(context.data, context.fill_limit)[final[:, None] + steps]
@@ -275,17 +284,6 @@ def _at_origin(data: SeriesData, context: Context, rows: IntArray, model: Series
     return model.prepare.to_original(context.scale.targets(data, context.fill_limit)[rows][:, None])
 
 
-def _run(
-    context: Context, jobs: list[Job], ledger: Ledger, engine: Engine, listener: Listener | None
-) -> list[Finished]:
-    if listener is None:
-        return run_plan(context, jobs, ledger, engine=engine)
-    listener.begin(jobs)
-    return run_plan(
-        context, jobs, ledger, engine=engine, on_progress=listener.epoch, on_finished=listener.finished
-    )
-
-
 def _final_model(table: _Table) -> SeriesModel:
     """The seeds of the final fold, joined."""
     models = []
@@ -304,10 +302,23 @@ def _aligned(model: Recipe | Baseline, recipe: Recipe, data: SeriesData) -> Reci
     )
 
 
-def _lookback(config: Config, data: SeriesData) -> int:
-    lookback = settle(config.recipe, data).lookback
-    assert lookback is not None
-    return lookback
+def _settle(data: SeriesData, config: Config) -> tuple[Recipe, tuple[Fold, ...], tuple[str, ...]]:
+    """The recipe with everything decided, on the first fold's training rows where rows decide; the folds; the reasons."""
+    recipe = settle(config.recipe, data)
+    assert recipe.lookback is not None
+    folds = split(data, recipe, config)
+    recipe, reasons = settle_transform(recipe, data, folds[0].train.rows(data, recipe.lookback))
+    return recipe, folds, reasons
+
+
+def _candidates(data: SeriesData, recipe: Recipe, season: int | None) -> dict[str, Recipe | Baseline]:
+    """The baselines, and the recipe."""
+    assert recipe.lookback is not None
+    baselines = standard_baselines(season, lookback=recipe.lookback, n_targets=len(data.targets))
+    found: dict[str, Recipe | Baseline] = {baseline.name: baseline for baseline in baselines}
+    if is_differenced(recipe.transform):
+        del found["mean"]  # of a level that wanders; the mean change is drift's
+    return found | {HELDOUT: recipe}
 
 
 def _season(data: SeriesData, recipe: Recipe, first: Fold, config: Config) -> tuple[int | None, str]:
