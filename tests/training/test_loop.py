@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from heldout.check import InputError
 from heldout.data.arrays import ArrayData
 from heldout.nn.networks import Network, Shape
 from heldout.recipe import Recipe
@@ -119,6 +120,14 @@ def test_a_fit_killed_after_any_epoch_goes_on_to_the_same_bits(tmp_path, recipe)
         resumed, again = fit(recipe, checkpoint=checkpoint)
         assert same(bits(whole), bits(resumed))
         assert again == history
+
+
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "c.safetensors")
+    fit(PLAIN, checkpoint=checkpoint)
+    for recipe, seed in ((replace(PLAIN, lr=0.5), 0), (PLAIN, 1)):
+        with pytest.raises(InputError, match="belongs to another recipe or seed"):
+            fit(recipe, seed=seed, checkpoint=checkpoint)
 
 
 def test_a_damaged_checkpoint_costs_an_epoch_and_not_a_bit(tmp_path):

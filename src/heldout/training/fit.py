@@ -197,8 +197,12 @@ def settle(recipe: Recipe, data: SeriesData) -> Recipe:
 
     Examples
     --------
-    >>> Recipe(lookback=168).segment is None
-    True
+    >>> import polars as pl
+    >>> from heldout.data.layout import read_series
+    >>> data = read_series(pl.DataFrame({"y": np.arange(400.0) % 7}), target="y", horizon=20)
+    >>> settled = settle(Recipe(), data)
+    >>> settled.lookback, settled.segment, settled.output_dropout
+    (66, 6, 0.3)
     """
     season = data.frequency.season
     longest = int(np.diff(data.segment_offsets).max())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from heldout.check import FitError
+from heldout.check import FitError, InputError
 from heldout.data.windows import Batch, Source
 from heldout.nn.networks import Network
 from heldout.nn.penalties import (
@@ -95,6 +95,8 @@ def train(
     ------
     NonFiniteError
         If a loss or gradient is not finite, before the step that would spoil the weights.
+    InputError
+        If the checkpoint belongs to another recipe or seed.
     """
     recipe = recipe.resolved()
     run = _Run(network, recipe, seed)
@@ -129,6 +131,7 @@ class _Run:
 
     def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
         self.network, self.recipe, self.seed = network, recipe, seed
+        self.identity = {"recipe": recipe.to_dict(), "seed": seed}
         self.optimizer = _make_optimizer(network, recipe)
         self.average = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None
@@ -228,6 +231,7 @@ class _Run:
             }
         watch = self.stopping
         metadata = {
+            "fit": self.identity,
             "epoch": epoch,
             "epochs": self.history.epochs,
             "best_epoch": self.history.best_epoch,
@@ -241,6 +245,10 @@ class _Run:
         if loaded is None:
             return 0
         tensors, metadata = loaded
+        if metadata["fit"] != self.identity:
+            raise InputError(
+                f"the checkpoint {checkpoint.path} belongs to another recipe or seed: remove it or name another file"
+            )
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
