@@ -12,7 +12,7 @@ import pytest
 
 from heldout.check import InputError
 from heldout.config import Config
-from heldout.experiment import fit
+from heldout.experiment import Silent, fit
 from heldout.forecast import predict, write_table
 from heldout.recipe import Recipe
 from heldout.runs import Run, RunLockedError
@@ -128,6 +128,27 @@ def test_another_recipe_on_the_same_test_is_a_second_look(finished, tmp_path):
         make_table(), CONFIG.with_values({"hidden_size": 5}), out=tmp_path / "b", engine=InlineEngine()
     )
     assert other.looks == 2
+
+
+@pytest.mark.parametrize("values", [{"lookback": 20}, {"horizon": 2}, {"test_size": 0.25}])
+def test_what_is_tuned_does_not_hide_a_look(finished, tmp_path, values):
+    folder, _ = finished
+    shutil.copytree(folder / "a", tmp_path / "a")
+    other = fit(make_table(), CONFIG.with_values(values), out=tmp_path / "b", engine=InlineEngine())
+    assert other.looks == 2
+
+
+def test_a_look_counts_even_if_the_run_is_stopped(tmp_path):
+    class Stop(Silent):
+        def finished(self, job, result, was_there):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_table(), CONFIG, out=tmp_path / "a", engine=InlineEngine(), listener=Stop())
+    assert (
+        fit(make_table(), CONFIG.with_values({"lr": 0.5}), out=tmp_path / "b", engine=InlineEngine()).looks
+        == 2
+    )
 
 
 def test_another_configuration_may_not_write_into_a_run(finished):
@@ -285,6 +306,65 @@ def test_missing_values_are_refused_or_filled_and_said(tmp_path):
     )
     assert any("'x'" in note or "x" in note for note in result.notes)
     assert result.model.shape.n_inputs == 3
+
+
+def test_gaps_longer_than_the_limit_do_not_flatter(tmp_path):
+    rng = np.random.default_rng(3)
+    level = 1000 + np.cumsum(rng.normal(size=600))
+    table = pl.DataFrame({"y": np.where(np.arange(600) % 40 < 8, np.nan, level)}).fill_nan(None)
+    values = {"missing": "fill", "transform": "none", "horizon": 1, "n_folds": 0, "max_epochs": 0}
+    results = [
+        fit(
+            table,
+            CONFIG.with_values(values | {"fill_limit": limit}),
+            out=tmp_path / str(limit),
+            engine=InlineEngine(),
+        )
+        for limit in (2, 100)
+    ]
+    naive = [result.row("naive").value for result in results]
+    assert naive[0] == naive[1] < 10
+
+
+def test_a_covariate_that_falls_to_zero_after_training_is_no_obstacle(tmp_path):
+    rng = np.random.default_rng(4)
+    price, other = (np.exp(np.cumsum(0.02 * rng.normal(size=600)) + np.linspace(0, 3, 600)) for _ in range(2))
+    other[590:] = 0.0
+    table = pl.DataFrame({"price": price, "other": other})
+    result = fit(
+        table,
+        CONFIG.with_values({"target": "price", "n_folds": 0}),
+        out=tmp_path / "a",
+        engine=InlineEngine(),
+    )
+    assert result.model.prepare.transforms == ("log_return", "log_return")
+    assert np.isfinite(result.row("heldout").value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"segment": 15}, "segment of 15 rows is longer than the window of 14"),
+        ({"loss": "cross_entropy"}, "is for classes"),
+        ({"transform": "log"}, "positive values, column 'y' holds"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_fitted(tmp_path, values, message):
+    jobs = []
+
+    class Watch(Silent):
+        def finished(self, job, result, was_there):
+            jobs.append(job)
+
+    with pytest.raises(InputError, match=message):
+        fit(
+            make_table(),
+            CONFIG.with_values(values),
+            out=tmp_path / "a",
+            engine=InlineEngine(),
+            listener=Watch(),
+        )
+    assert not jobs
 
 
 def test_no_target_is_said_so():

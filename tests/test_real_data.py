@@ -31,7 +31,7 @@ def heldout(folder, *arguments):
             "AAPL",
             ["the step is one business day", "AAPL: log_return", "no season"],
         ),
-        ("timeseries/AirPassengers.csv", "#Passengers", ["the step is one month", "season of 12 rows"]),
+        ("timeseries/AirPassengers.csv", "#Passengers", ["the step is one month", "the calendar's 12 rows"]),
     ],
 )
 def test_a_file_and_a_target_are_enough(shared, tmp_path, file, target, said):

@@ -256,27 +256,27 @@ def _show(result: "Result", *, as_json: bool) -> None:
         box=SIMPLE_HEAD,
     )
     table.add_column("", no_wrap=True)
-    for name in ("loss", "95 % interval", "skill vs naive", "95 % interval", "loss on folds"):
+    for name in ("loss", "95 % interval", "skill vs naive", "heldout against it", "loss on folds"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in result.rows:
-        found = row.skill_vs_naive
-        folds = f"{row.folds:.4g}" if row.folds is not None else "-"
-        skill = [f"{100 * found.mean:+.1f} %", _range(100 * found.low, 100 * found.high, "+.1f")]
-        numbers = [
+        found, beside = row.skill_vs_naive, row.heldout_skill
+        against = f"{100 * beside.mean:+.1f} % [{_range(100 * beside.low, 100 * beside.high, '+.1f')}]"
+        table.add_row(
+            row.name,
             f"{row.value:.4g}",
             _range(row.low, row.high, ".3g"),
-            *(skill if row.name != "naive" else "--"),
-            folds,
-        ]
-        table.add_row(row.name, *numbers, style="bold" if row.name == "heldout" else "")
+            "-" if row.name == "naive" else f"{100 * found.mean:+.1f} %",
+            "-" if row.name == "heldout" else against,
+            "-" if row.folds is None else f"{row.folds:.4g}",
+            style="bold" if row.name == "heldout" else "",
+        )
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
     console.print(table)
     typer.echo(result.sentence)
-    one = result.one_seed
+    seeds = f"mean of {result.n_seeds} seeds" if result.n_seeds > 1 else "1 seed"
     typer.echo(
-        f"{result.n_folds} folds; mean of {result.n_seeds} seeds (one alone: skill {100 * one.mean:+.1f} %, "
-        f"{_range(100 * one.low, 100 * one.high, '+.1f')}); look {result.looks} at this test; run directory {result.path}"
+        f"{result.n_folds} folds; {seeds}; look {result.looks} at this test; run directory {result.path}"
     )
 
 

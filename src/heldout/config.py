@@ -161,6 +161,10 @@ class Config:
             raise InputError(f"{path} is not TOML: {error}") from error
         for part in values:
             if part not in _PARTS or not isinstance(values[part], dict):
+                if not isinstance(values[part], dict):
+                    raise InputError(
+                        f"{path}: {part!r} stands outside the parts: put it under {', '.join(f'[{p}]' for p in _PARTS)}"
+                    )
                 raise InputError(
                     f"{path}: unknown part [{part}]{did_you_mean(part, _PARTS)}: there are {', '.join(_PARTS)}"
                 )

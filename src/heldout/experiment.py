@@ -22,7 +22,7 @@ from heldout.forecast import long_table
 from heldout.recipe import Recipe
 from heldout.result import HELDOUT, NAIVE, Result, Row
 from heldout.runs import Run, environment
-from heldout.studies.compare import block_t, fold_skill, skill
+from heldout.studies.compare import Interval, block_t, fold_skill, skill
 from heldout.studies.engine import Engine, LocalEngine
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.study import Context, Job, make_context, plan, run_plan
@@ -126,7 +126,7 @@ def fit(
     jobs = plan(rivals, folds[-1:], seeds[:1]) + plan(candidates, folds, seeds)
     with Run.open(config, data.fingerprint, out=out) as run, Ledger(run.ledger_path) as ledger:
         context = make_context(data, recipe, folds[0], run.path / "checkpoints", metric=config.study.metric)
-        seal = seal_of(data, folds[-1], context.lookback)
+        seal = seal_of(data)
         if not any(look.detail.startswith(seal) for look in ledger.looks()):
             ledger.look(f"{seal} scored by fit")  # before it is taken: the scores are shown as fits finish
         listener.begin(jobs)
@@ -175,11 +175,15 @@ def split(data: SeriesData, recipe: Recipe, config: Config) -> tuple[Fold, ...]:
     )
 
 
-def seal_of(data: SeriesData, final: Fold, lookback: int) -> str:
-    """Give what tells one set of sealed test rows from another: a hash of the truth in them."""
-    rows = final.test.rows(data, lookback)
-    truth = data.values[rows[:, None] + data.steps][:, :, data.indices(data.targets)]
-    return hashlib.sha256(np.ascontiguousarray(truth).data).hexdigest()[:16]
+def seal_of(data: SeriesData) -> str:
+    """Give what tells one sealed test from another: a hash of the targets and their times.
+
+    Horizon, lookback and the size of the test do not change it: they are what is tuned, and nearly the same rows are
+    looked at again.
+    """
+    digest = hashlib.sha256(np.ascontiguousarray(data.values[:, data.indices(data.targets)]).data)
+    digest.update(data.time.data)
+    return digest.hexdigest()[:16]
 
 
 class _Table:
@@ -192,7 +196,7 @@ class _Table:
         self.results, self.context, self.folds = dict(zip(keys, results, strict=True)), context, folds
         final = folds[-1].test.rows(context.data, context.lookback)
         steps = context.data.steps
-        self.truth = context.scale.targets(context.data, context.fill_limit)[final[:, None] + steps]
+        self.truth = context.scale.targets(context.data)[final[:, None] + steps]
 
     def of(self, candidate: str, fold: Fold) -> list[Finished]:
         """One per seed."""
@@ -223,6 +227,20 @@ class _Table:
             for name in names
         }
 
+    def skill(self, candidate: str, reference: str) -> Interval:
+        """Skill of the mean of a candidate's seeds against a reference, the noise of time and of seeds in its interval.
+
+        The interval is that of the seeds one by one (`heldout.studies.compare.skill`), moved to the mean's skill.
+        """
+        against = self.test_losses(self.mean_forecast(reference))
+        together = skill(self.test_losses(self.mean_forecast(candidate)), against)
+        found = self.of(candidate, self.folds[-1])
+        if len(found) == 1:
+            return together
+        apart = skill(np.stack([self.test_losses(result.arrays["forecast"]) for result in found]), against)
+        shift = together.mean - apart.mean
+        return replace(apart, mean=together.mean, low=apart.low + shift, high=apart.high + shift)
+
     def result(
         self, run: Run, baselines: list[str], notes: list[str], model: SeriesModel, looks: int
     ) -> Result:
@@ -230,33 +248,30 @@ class _Table:
         folds = {
             name: np.array([np.mean(x) for x in losses if x]) for name, losses in self.fold_losses().items()
         }
-        losses = {name: self.test_losses(self.mean_forecast(name)) for name in folds}
         rows = []
-        for name, own in losses.items():
-            span = block_t(own)
-            mean = float(folds[name].mean()) if len(folds[name]) else None
+        for name, by_fold in folds.items():
+            losses = self.test_losses(self.mean_forecast(name))
+            span = block_t(losses)
             rows.append(
                 Row(
                     name=name,
-                    value=float(own.mean()),
+                    value=float(losses.mean()),
                     low=span.low,
                     high=span.high,
-                    skill_vs_naive=skill(own, losses[NAIVE]),
-                    folds=mean,
+                    skill_vs_naive=self.skill(name, NAIVE),
+                    heldout_skill=self.skill(HELDOUT, name),
+                    folds=float(by_fold.mean()) if len(by_fold) else None,
                 )
             )
-        others = [name for name in baselines if name != HELDOUT]
-        chosen = folds if len(self.folds) > 1 else {name: losses[name] for name in others}
-        best = min(others, key=lambda name: float(chosen[name].mean()))
+        rows.sort(key=lambda row: row.value)
+        others = [row for row in rows if row.name in baselines and row.name != HELDOUT]
         seeds = self.of(HELDOUT, self.folds[-1])
         return Result(
             path=run.path,
             metric=self.context.scale.name,
-            rows=sorted(rows, key=lambda row: row.value),
+            rows=rows,
             test_rows=len(self.truth),
-            versus_best=skill(losses[HELDOUT], losses[best]),
-            best_baseline=best,
-            one_seed=skill(np.stack([self.test_losses(s.arrays["forecast"]) for s in seeds]), losses[NAIVE]),
+            best_baseline=min(others, key=lambda row: row.value if row.folds is None else row.folds).name,
             n_folds=len(self.folds) - 1,
             n_seeds=len(seeds),
             added_nothing=model.recipe.shortcut != "none" and not any(s.scores["best_epoch"] for s in seeds),
@@ -281,7 +296,7 @@ def predictions(data: SeriesData, final: Fold, table: _Table, model: SeriesModel
 
 
 def _at_origin(data: SeriesData, context: Context, rows: IntArray, model: SeriesModel) -> FloatArray:
-    return model.prepare.to_original(context.scale.targets(data, context.fill_limit)[rows][:, None])
+    return model.prepare.to_original(context.scale.targets(data)[rows][:, None])
 
 
 def _final_model(table: _Table) -> SeriesModel:
@@ -323,9 +338,12 @@ def _candidates(data: SeriesData, recipe: Recipe, season: int | None) -> dict[st
 
 def _season(data: SeriesData, recipe: Recipe, first: Fold, config: Config) -> tuple[int | None, str]:
     """The season given, or the one found in the first fold's training rows."""
-    if config.study.season is not None:
-        return config.study.season, f"season of {config.study.season} rows, as given"
     assert recipe.lookback is not None
+    if config.study.season is not None:
+        return (
+            config.study.season,
+            f"season of {config.study.season} rows, as given{_left_out(config.study.season, recipe)}",
+        )
     seen = np.zeros(data.n_rows, bool)
     seen[first.train.rows(data, recipe.lookback)] = True
     columns = data.values[:, data.indices(data.targets)]
@@ -335,8 +353,16 @@ def _season(data: SeriesData, recipe: Recipe, first: Fold, config: Config) -> tu
     found = find_season(columns[complete], candidates, offsets=offsets)
     calendar = data.frequency.season
     if found.rows is not None or calendar == 1 or data.frequency.unit == "business day":
-        return found.rows, found.note
-    return calendar, f"{found.note}; the seasonal baseline takes the calendar's {calendar} rows"
+        return found.rows, found.note + _left_out(found.rows or 1, recipe)
+    return (
+        calendar,
+        f"{found.note}; the seasonal baseline takes the calendar's {calendar} rows{_left_out(calendar, recipe)}",
+    )
+
+
+def _left_out(season: int, recipe: Recipe) -> str:
+    long = recipe.lookback is not None and season > recipe.lookback
+    return f"; longer than the window of {recipe.lookback}, so there is no seasonal baseline" if long else ""
 
 
 def _seasons(data: SeriesData) -> list[int]:

@@ -72,7 +72,8 @@ def predict(run: str | Path, source: object) -> tuple[pl.DataFrame, list[str]]:
     if model.recipe.loss == "quantile":
         original = model.prepare.to_original(scored)
         columns |= {f"q{level:g}": original[..., n] for n, level in enumerate(model.recipe.quantiles)}
-    return long_table(data, rows, columns), list(data.notes)
+    notes = [*data.notes, *model.prepare.out_of_bounds(data, rows, model.lookback)]
+    return long_table(data, rows, columns), notes
 
 
 def with_rows_ahead(data: SeriesData) -> tuple[SeriesData, IntArray]:

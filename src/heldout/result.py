@@ -27,6 +27,8 @@ class Row:
         Mean loss and its 95 % interval (block t, `heldout.studies.compare.block_t`).
     skill_vs_naive : Interval
         ``1 - loss / loss of the last value`` with its interval.
+    heldout_skill : Interval
+        Skill of heldout against this candidate.
     folds : float or None
         Mean loss over the walk-forward folds before the test.
     """
@@ -36,6 +38,7 @@ class Row:
     low: float
     high: float
     skill_vs_naive: Interval
+    heldout_skill: Interval
     folds: float | None
 
 
@@ -53,12 +56,8 @@ class Result:
         The sealed test, best first.
     test_rows : int
         Samples in the sealed test.
-    versus_best : Interval
-        Skill of heldout against the baseline that was best on the folds.
     best_baseline : str
-        Its name; without folds, the best on the sealed test itself.
-    one_seed : Interval
-        Skill of a single seed against the last value, with the noise of seeds and of time in its interval.
+        The baseline that was best on the folds; without folds, on the sealed test itself.
     n_folds, n_seeds : int
         What the numbers stand on.
     added_nothing : bool
@@ -77,9 +76,7 @@ class Result:
     metric: str
     rows: list[Row]
     test_rows: int
-    versus_best: Interval
     best_baseline: str
-    one_seed: Interval
     n_folds: int
     n_seeds: int
     added_nothing: bool
@@ -115,7 +112,7 @@ class Result:
             how = f"{_percent(found)} against the last value: it is worse than repeating the last value"
         else:
             how = f"{_percent(found)} against the last value: no skill is shown"
-        best = self.versus_best
+        best = self.row(self.best_baseline).heldout_skill
         where = "on the folds" if self.n_folds else "on these rows"
         beside = f"against {self.best_baseline}, the baseline that was best {where}, {_percent(best)}"
         if best.enough:
@@ -141,13 +138,12 @@ class Result:
                     "skill_vs_naive": row.skill_vs_naive.mean,
                     "skill_low": _finite(row.skill_vs_naive.low),
                     "skill_high": _finite(row.skill_vs_naive.high),
+                    "heldout_skill": _interval(row.heldout_skill),
                     "folds": row.folds,
                 }
                 for row in self.rows
             ],
             "best_baseline": self.best_baseline,
-            "skill_vs_best_baseline": _interval(self.versus_best),
-            "skill_vs_naive_of_one_seed": _interval(self.one_seed),
             "n_folds": self.n_folds,
             "n_seeds": self.n_seeds,
             "added_nothing": self.added_nothing,

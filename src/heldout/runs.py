@@ -115,6 +115,7 @@ class Run:
                 raise InputError(
                     f"{path} holds a run of another configuration or other data: choose another --out"
                 )
+            write_atomically(path / "config.toml", config.to_toml().encode())
             if found is None:
                 about = {
                     "version": _VERSION,
@@ -122,7 +123,6 @@ class Run:
                     "data": fingerprint,
                     "environment": environment(),
                 }
-                write_atomically(path / "config.toml", config.to_toml().encode())
                 write_atomically(path / "run.json", _json(about))
             run = cls(path)
         except BaseException:

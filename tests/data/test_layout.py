@@ -146,13 +146,13 @@ HORIZONS = {"h": 24, "D": 7, "B": 5, "W": 4, "MS": 12, "QS": 4, "YS": 1, "15min"
 
 @pytest.mark.parametrize("code", HORIZONS)
 def test_the_horizon_follows_the_frequency_and_is_said(code):
-    stamps = pd.date_range("1999-01-04", periods=60, freq=code)
-    series = read_series(pd.DataFrame({"t": stamps, "x": np.arange(60.0)}), target="x")
+    stamps = pd.date_range("1999-01-04", periods=960, freq=code)
+    series = read_series(pd.DataFrame({"t": stamps, "x": np.arange(960.0)}), target="x")
     assert series.horizon == HORIZONS[code]
     assert any("the horizon is" in note for note in series.notes)
-    assert read_series(
-        pd.DataFrame({"t": stamps, "x": np.arange(60.0)}), target="x", horizon=2, last_step_only=True
-    ).steps == [2]
+    few = pd.DataFrame({"t": stamps[:50], "x": np.arange(50.0)})
+    assert read_series(few, target="x").horizon == min(5, HORIZONS[code])
+    assert read_series(few, target="x", horizon=2, last_step_only=True).steps == [2]
 
 
 def holed():
@@ -310,27 +310,27 @@ BAD_TABLES = {
     "text column": (
         table(town=["Oslo", "Bonn"] * 30),
         {},
-        r"'town' must hold numbers, but holds text \('Oslo' in row 0\).*ignore=\['town'\]",
+        r"'town' must hold numbers, but holds text \('Oslo' in row 0\).*ignore='town'",
     ),
-    "constant text": (table(town=["Oslo"] * 60), {}, r"'town' .*'Oslo' in row 0.*ignore=\['town'\]"),
+    "constant text": (table(town=["Oslo"] * 60), {}, r"'town' .*'Oslo' in row 0.*ignore='town'"),
     "stray text": (
         table(y=at(17, "high", map(str, range(60)))),
         {},
-        r"'y' must hold numbers, but holds 'high' in row 17.*ignore=\['y'\]",
+        r"'y' must hold numbers, but holds 'high' in row 17.*ignore='y'",
     ),
     "text target": (table(x=["up", "down"] * 30), {}, "'x' must hold numbers, but holds text"),
     "second date": (
         table(other=days(60)),
         {},
-        r"'other' must hold numbers, but holds Date.*ignore=\['other'\]",
+        r"'other' must hold numbers, but holds Date.*ignore='other'",
     ),
     "missing": (
         table(y=at(5, None)),
         {},
-        r"'y' must have no missing value, but is empty in row 5 \(1999-01-06\).*missing='fill'",
+        r"'y' must have no missing value, but is empty in row 5 \(1999-01-06\).*missing=fill",
     ),
     "not a number": (table(y=at(5, float("nan"))), {}, r"'y' .*is empty in row 5"),
-    "all missing": (table(y=[None] * 60), {}, r"'y' .*every row is empty.*ignore=\['y'\]"),
+    "all missing": (table(y=[None] * 60), {}, r"'y' .*every row is empty.*ignore='y'"),
     "all missing, filled": (table(y=[None] * 60), {"missing": "fill"}, r"'y' .*every row is empty"),
     "infinite": (table(y=at(7, float("inf"))), {}, r"'y' .*float32.*is inf in row 7 \(1999-01-08\).*rescale"),
     "infinite, filled": (table(y=at(7, float("-inf"))), {"missing": "fill"}, r"'y' .*is -inf in row 7"),

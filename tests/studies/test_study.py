@@ -10,6 +10,7 @@ from heldout.data.splits import split_series
 from heldout.recipe import Recipe
 from heldout.studies.engine import InlineEngine, LocalEngine
 from heldout.studies.ledger import Ledger
+from heldout.studies.scale import filled
 from heldout.studies.study import cross_validate, job_key, make_context, plan, run_plan
 from heldout.training.baselines import standard_baselines
 from heldout.training.fit import settle
@@ -91,6 +92,17 @@ def test_cross_validation_gives_a_loss_per_candidate_fold_and_seed(study):
         name: (2, 2 if name == "heldout" else 1) for name in candidates
     }
     assert table["ridge"].mean() < table["naive"].mean()
+
+
+def test_gaps_are_filled_by_the_last_value_of_the_same_series():
+    data = make_series(40, 2, missing="fill")
+    values = data.values.copy()
+    values[:3, 0] = values[10:30, 0] = values[40:42, 0] = np.nan
+    column = filled(replace(data, values=values), "y")
+    assert (column[:3] == values[3, 0]).all()
+    assert (column[10:30] == values[9, 0]).all()
+    assert (column[40:42] == values[42, 0]).all()
+    assert replace(data, values=values).origins(2)[0] >= 3
 
 
 def test_several_targets_are_scored_in_units_of_their_own(tmp_path):

@@ -202,7 +202,7 @@ def read_numbers(table: Table, name: str, notes: list[str]) -> FloatArray:
     if kind in (nw.String, nw.Categorical, nw.Enum, nw.Object):
         return _numbers_in_text(table, name, notes)
     raise InputError(
-        f"column {name!r} must hold numbers, but holds {kind}; name it in time, or leave it out with ignore=[{name!r}]"
+        f"column {name!r} must hold numbers, but holds {kind}; name it in time, or leave it out with ignore={name!r}"
     )
 
 
@@ -217,10 +217,10 @@ def _numbers_in_text(table: Table, name: str, notes: list[str]) -> FloatArray:
         found = f"{values[row]!r} in {table.place(row)}"
         if wrong.sum() < 0.5 * len(text):
             raise InputError(
-                f"column {name!r} must hold numbers, but holds {found}; correct it, or leave the column out with ignore=[{name!r}]"
+                f"column {name!r} must hold numbers, but holds {found}; correct it, or leave the column out with ignore={name!r}"
             )
         raise InputError(
-            f"column {name!r} must hold numbers, but holds text ({found}); name it in static or id, or leave it out with ignore=[{name!r}]"
+            f"column {name!r} must hold numbers, but holds text ({found}); name it in static or id, or leave it out with ignore={name!r}"
         )
     notes.append(f"column {name!r} holds numbers written as text and was read as numbers")
     return numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -277,12 +277,12 @@ class ColumnCheck:
         )
         if missing.all():
             raise InputError(
-                f"column {self.name!r} must hold numbers, but every row is empty; leave it out with ignore=[{self.name!r}]"
+                f"column {self.name!r} must hold numbers, but every row is empty; leave it out with ignore={self.name!r}"
             )
         holes = missing & ~open_rows
         notes = []
         if not self.may_miss:
-            self._refuse(holes, values, "must have no missing value", "fill it in, or give missing='fill'")
+            self._refuse(holes, values, "must have no missing value", "fill it in, or say missing=fill")
         elif holes.any():
             notes.append(
                 f"column {self.name!r} misses {int(holes.sum())} of {len(values)} values, filled in by the fit"
@@ -309,7 +309,7 @@ class ColumnCheck:
         more = f" ({int(wrong.sum())} such rows)" if wrong.sum() > 1 else ""
         where = f"{self.table.place(self.clock.rows.table_row(row))} ({self.clock.when(row)})"
         raise InputError(
-            f"column {self.name!r} {rule}, but {shown} in {where}{more}; {way_out}, or leave the column out with ignore=[{self.name!r}]"
+            f"column {self.name!r} {rule}, but {shown} in {where}{more}; {way_out}, or leave the column out with ignore={self.name!r}"
         )
 
 

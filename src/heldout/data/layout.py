@@ -162,7 +162,7 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
         frequency=frequency,
         static=static_values,
         static_names=static_names,
-        horizon=horizon or _default_horizon(frequency, notes),
+        horizon=horizon or _default_horizon(frequency, clock, notes),
         last_step_only=last_step_only,
         max_gap=int(max_gap),
         notes=tuple(notes),
@@ -214,8 +214,7 @@ def _roles(table: Table, notes: list[str], *, ignore: Sequence[str], **asked: An
     if asked["past"] is None:
         past = tuple(name for name in free if name != time)
         if past:
-            others = f"{len(past)} other columns: " if len(past) > 1 else "other column, "
-            notes.append(f"known up to the present only: the {others}{listed(past)}")
+            notes.append(f"known up to the present only: {listed(past)}")
     return _Roles(parts["target"], past, parts["future"], parts["static"], time, times, asked["id"])
 
 
@@ -328,11 +327,11 @@ def _gather_values(
 
 
 def _note_few_rows(clock: Clock) -> list[str]:
-    if (longest := int(np.diff(clock.offsets).max())) >= _FEW_ROWS:
-        return []
-    return [
+    longest = int(np.diff(clock.offsets).max())
+    few = (
         f"the longest series has {longest} rows; below {_FEW_ROWS}, trust the baselines rather than a network"
-    ]
+    )
+    return [few] if longest < _FEW_ROWS else []
 
 
 def _made_columns(
@@ -394,7 +393,9 @@ def _rows_to_forecast(targets: FloatArray, clock: Clock, notes: list[str], *, kn
     return open_rows
 
 
-def _default_horizon(frequency: Frequency, notes: list[str]) -> int:
-    horizon = _HORIZONS.get(frequency.name, min(frequency.season, _LONGEST_DEFAULT_HORIZON))
-    notes.append(f"the horizon is {horizon} steps, the usual one for this frequency")
+def _default_horizon(frequency: Frequency, clock: Clock, notes: list[str]) -> int:
+    usual = _HORIZONS.get(frequency.name, min(frequency.season, _LONGEST_DEFAULT_HORIZON))
+    horizon = max(1, min(usual, int(np.diff(clock.offsets).max()) // 10))
+    why = "the usual one for this frequency" if horizon == usual else "a tenth of the rows"
+    notes.append(f"the horizon is {horizon} step{'s' if horizon > 1 else ''}, {why}")
     return horizon

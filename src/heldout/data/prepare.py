@@ -12,7 +12,14 @@ import torch
 
 from heldout.check import InputError
 from heldout.data.series import FloatArray, IntArray, SeriesData
-from heldout.data.transforms import choose_transforms, fill_forward, is_differenced, is_log, seen_rows
+from heldout.data.transforms import (
+    check_positive,
+    choose_transforms,
+    fill_forward,
+    is_differenced,
+    is_log,
+    seen_rows,
+)
 from heldout.data.windows import Windows
 from heldout.recipe import Recipe
 
@@ -35,8 +42,8 @@ class Prepare:
         What is done to each column first.
     reasons : tuple of str
         Why, for each target.
-    medians : tuple of float
-        Training median of each raw column, for gaps longer than ``fill_limit``.
+    medians, minima : tuple of float
+        Training median of each raw column, for gaps longer than ``fill_limit``; and its least training value.
     gappy : tuple of int
         Columns with missing training values; each gets an indicator input.
     bounds : tuple of (float, float)
@@ -57,6 +64,7 @@ class Prepare:
     fill_limit: int
     window_norm: str
     medians: tuple[float, ...]
+    minima: tuple[float, ...]
     gappy: tuple[int, ...]
     bounds: tuple[tuple[float, float], ...]
     centers: tuple[tuple[float, ...], ...]
@@ -106,6 +114,9 @@ class Prepare:
             fill_limit=recipe.fill_limit,
             window_norm=_choose_window_norm(recipe, transforms[: len(data.targets)]),
             medians=tuple(_median(data.values[seen, c]) for c in data.indices(columns)),
+            minima=tuple(
+                float(np.nanmin(data.values[seen, c], initial=np.inf)) for c in data.indices(columns)
+            ),
             gappy=tuple(
                 n for n, c in enumerate(data.indices(columns)) if np.isnan(data.values[seen, c]).any()
             ),
@@ -199,6 +210,19 @@ class Prepare:
             series=torch.from_numpy(data.series_of_row) if self.static_names else None,
         )
 
+    def out_of_bounds(self, data: SeriesData, rows: IntArray, lookback: int) -> list[str]:
+        """Say of each input column how many values in the windows that end at ``rows`` are held at the outlier bounds."""
+        window = (rows[:, None] + np.arange(1 - lookback, 1)).ravel()
+        said = []
+        for number, name in enumerate(self.columns):
+            x = self._transformed(data, number)[window]
+            count = int(((x < self.bounds[number][0]) | (x > self.bounds[number][1])).sum())
+            if count:
+                said.append(
+                    f"column {name!r}: {count} values are out of the bounds learned in training and are held there"
+                )
+        return said
+
     def to_scored(self, level: FloatArray, data: SeriesData, rows: IntArray) -> FloatArray:
         """Turn prepared levels into the scoring scale: the target, or its logarithm.
 
@@ -277,8 +301,10 @@ class Prepare:
         raw = data.values[:, data.columns.index(column)]
         x = fill_forward(raw, data.segment_offsets, self.fill_limit, self.medians[number])
         if is_log(name):
-            _check_positive(x, column)
-            x = np.log(x)
+            if number < self.n_targets:
+                check_positive(x, column)
+            # A covariate may fall to zero later: it is held at its training minimum, as outliers are.
+            x = np.log(x if number < self.n_targets else x.clip(self.minima[number]))
         if is_differenced(name):
             x = np.diff(x, prepend=x[:1])
             starts = data.segment_offsets[:-1]
@@ -352,14 +378,6 @@ def _check_float32(x: FloatArray, name: str, data: SeriesData) -> None:
     if len(bad):
         raise InputError(
             f"column {name!r} holds {data.values[bad[0], data.columns.index(name)]} in row {bad[0]}, which does not fit float32 once scaled"
-        )
-
-
-def _check_positive(x: FloatArray, name: str) -> None:
-    bad = np.flatnonzero(x <= 0)
-    if len(bad):
-        raise InputError(
-            f"a logarithm needs positive values, column {name!r} holds {x[bad[0]]:g} in row {bad[0]}: set transform to 'none' or 'difference'"
         )
 
 

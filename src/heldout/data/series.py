@@ -116,7 +116,8 @@ class SeriesData:
         lookback : int
             Rows that the window must hold, the origin included.
         labelled : bool, default True
-            Only origins whose ``horizon`` following rows are in the data and whose targets there are not missing.
+            Only origins whose ``horizon`` following rows are in the data, whose targets there are not missing, and that
+        have a known target at or before them.
 
         Returns
         -------
@@ -134,7 +135,8 @@ class SeriesData:
             hole = np.zeros(len(rows), bool)
             for step in self.steps:
                 hole |= missing[rows + step]
-            rows = rows[~hole]
+            known = np.maximum.accumulate(np.where(missing, -1, np.arange(self.n_rows)))
+            rows = rows[~hole & (known[rows] >= self.offsets[self.series_of_row[rows]])]
         return rows
 
     @cached_property

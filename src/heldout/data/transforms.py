@@ -150,3 +150,12 @@ def seen_rows(data: SeriesData, rows: IntArray, lookback: int) -> NDArray[np.boo
         own = rows[series == number]
         seen[own.min() - lookback + 1 : own.max() + data.horizon + 1] = True
     return seen
+
+
+def check_positive(x: FloatArray, name: str) -> None:
+    """Raise `InputError`, with the first offending row, unless all values of a column can have a logarithm."""
+    bad = np.flatnonzero(x <= 0)
+    if len(bad):
+        raise InputError(
+            f"a logarithm needs positive values, column {name!r} holds {x[bad[0]]:g} in row {bad[0]}: set transform to 'none' or 'difference'"
+        )

@@ -1,11 +1,12 @@
 """`Scale`: on what forecasts are compared."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from heldout.data.series import FloatArray, SeriesData
-from heldout.data.transforms import fill_forward, is_log
+from heldout.data.transforms import check_positive, fill_forward, is_log
 from heldout.training.metrics import absolute_error, squared_error
 
 METRICS = {"mse": squared_error, "mae": absolute_error}
@@ -43,9 +44,12 @@ class Scale:
         )
         return what + where + (", in training standard deviations" if len(self.units) > 1 else "")
 
-    def targets(self, data: SeriesData, fill_limit: int) -> FloatArray:
+    def targets(self, data: SeriesData) -> FloatArray:
         """Give the targets of all rows on this scale but for its units, gaps filled forward, (n_rows, K)."""
-        columns = [filled(data, name, fill_limit) for name in data.targets]
+        columns = [filled(data, name) for name in data.targets]
+        for name, transform, column in zip(data.targets, self.transforms, columns, strict=True):
+            if is_log(transform):
+                check_positive(column, name)
         columns = [np.log(x) if is_log(t) else x for x, t in zip(columns, self.transforms, strict=True)]
         return np.column_stack(columns)
 
@@ -55,8 +59,16 @@ class Scale:
         return METRICS[self.metric](forecast / units, truth / units)
 
 
-def filled(data: SeriesData, name: str, limit: int) -> FloatArray:
-    """Give a column with its gaps filled forward, at most ``limit`` rows; the earliest value stands where none is recent."""
+def filled(data: SeriesData, name: str) -> FloatArray:
+    """Give a column with every gap filled by the last value known in its series, however old.
+
+    Rows before the first known value of a series get that value: no origin lies before a known target
+    (`SeriesData.origins`), so whoever sees such a row in a window knows the value already.
+    """
     raw = data.values[:, data.columns.index(name)]
-    known = raw[~np.isnan(raw)]
-    return fill_forward(raw, data.segment_offsets, limit, float(known[0]))
+    late = fill_forward(raw, data.offsets, data.n_rows, np.nan)
+    for start, stop in pairwise(data.offsets):
+        unknown = np.isnan(late[start:stop])
+        if unknown.any():
+            late[start:stop][unknown] = 0.0 if unknown.all() else late[start:stop][~unknown][0]
+    return late

@@ -63,13 +63,12 @@ class Context:
     data: SeriesData
     scale: Scale
     lookback: int
-    fill_limit: int
     checkpoints: Path
 
     def windows(self) -> LagWindows:
         """Give the windows that baselines see: targets on the scoring scale, past covariates as they are, gaps filled."""
-        columns = [filled(self.data, name, self.fill_limit) for name in self.data.past]
-        targets = self.scale.targets(self.data, self.fill_limit)
+        columns = [filled(self.data, name) for name in self.data.past]
+        targets = self.scale.targets(self.data)
         covariates = np.column_stack(columns) if columns else None
         return LagWindows(targets, self.lookback, self.data.steps, covariates)
 
@@ -338,7 +337,7 @@ def make_context(
     scale = Scale(transforms=transforms, units=(1.0,) * len(transforms), metric=metric)
     if len(transforms) > 1:
         rows: IntArray = first.train.rows(data, recipe.lookback)
-        sd = scale.targets(data, recipe.fill_limit)[rows].std(axis=0)
+        sd = scale.targets(data)[rows].std(axis=0)
         scale = Scale(
             transforms=transforms, units=tuple(float(x) for x in np.where(sd > 0, sd, 1.0)), metric=metric
         )
@@ -346,6 +345,5 @@ def make_context(
         data=data,
         scale=scale,
         lookback=recipe.lookback,
-        fill_limit=recipe.fill_limit,
         checkpoints=checkpoints,
     )

@@ -195,6 +195,11 @@ def settle(recipe: Recipe, data: SeriesData) -> Recipe:
     Recipe
         Without None in ``lookback``, ``segment`` and the rates.
 
+    Raises
+    ------
+    InputError
+        If a segment is longer than the window, or the loss is one for classes.
+
     Examples
     --------
     >>> import polars as pl
@@ -210,6 +215,14 @@ def settle(recipe: Recipe, data: SeriesData) -> Recipe:
     segment = recipe.segment
     if segment is None:
         segment = 1 if lookback <= _LONG_WINDOW else _segment(lookback)
+    if segment > lookback:
+        raise InputError(
+            f"a segment of {segment} rows is longer than the window of {lookback}: shorten it, or set lookback"
+        )
+    if recipe.loss == "cross_entropy":
+        raise InputError(
+            "loss='cross_entropy' is for classes, a series has numbers: choose squared, absolute, huber or quantile"
+        )
     return replace(recipe.resolved(), lookback=lookback, segment=segment)
 
 
@@ -271,10 +284,6 @@ def fit_series(
     (1, 2, 1, 1)
     """
     recipe = settle(recipe, data)
-    if recipe.loss == "cross_entropy":
-        raise InputError(
-            "loss='cross_entropy' is for classes, a series has numbers: choose squared, absolute, huber or quantile"
-        )
     assert recipe.lookback is not None
     prepare = Prepare.fit(data, train_rows, recipe.lookback, recipe)
     windows = prepare.apply(data, recipe.lookback)
