@@ -247,6 +247,7 @@ def _show(result: "Result", *, as_json: bool) -> None:
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
@@ -262,11 +263,11 @@ def _show(result: "Result", *, as_json: bool) -> None:
         found, beside = row.skill_vs_naive, row.heldout_skill
         against = f"{100 * beside.mean:+.1f} % [{_range(100 * beside.low, 100 * beside.high, '+.1f')}]"
         table.add_row(
-            row.name,
+            escape(row.name),
             f"{row.value:.4g}",
             _range(row.low, row.high, ".3g"),
             "-" if row.name == "naive" else f"{100 * found.mean:+.1f} %",
-            "-" if row.name == "heldout" else against,
+            "-" if row.name == "heldout" else escape(against),
             "-" if row.folds is None else f"{row.folds:.4g}",
             style="bold" if row.name == "heldout" else "",
         )

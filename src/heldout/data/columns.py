@@ -88,6 +88,16 @@ class Clock:
     ids: tuple[str, ...]
     timed: bool
 
+    @property
+    def longest(self) -> int:
+        """Rows of the longest series."""
+        return int(np.diff(self.offsets).max())
+
+    def few(self, least: int) -> list[str]:
+        """Warn if no series has this many rows."""
+        few = f"the longest series has {self.longest} rows; below {least}, trust the baselines rather than a network"
+        return [few] if self.longest < least else []
+
     def when(self, row: int) -> str:
         """Say the time of a row, and its series where there are several."""
         series = int(np.searchsorted(self.offsets, row, side="right")) - 1

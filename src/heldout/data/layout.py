@@ -148,7 +148,7 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
         )
         notes += check.notes(values[:, number], open_rows & (name not in future_names))
     static_values, static_names = read_static(table, roles.static, clock, notes)
-    notes += _note_few_rows(clock)
+    notes += clock.few(_FEW_ROWS)
     return SeriesData(
         values=values,
         columns=columns,
@@ -326,14 +326,6 @@ def _gather_values(
     return values
 
 
-def _note_few_rows(clock: Clock) -> list[str]:
-    longest = int(np.diff(clock.offsets).max())
-    few = (
-        f"the longest series has {longest} rows; below {_FEW_ROWS}, trust the baselines rather than a network"
-    )
-    return [few] if longest < _FEW_ROWS else []
-
-
 def _made_columns(
     table: Table,
     clock: Clock,
@@ -395,7 +387,7 @@ def _rows_to_forecast(targets: FloatArray, clock: Clock, notes: list[str], *, kn
 
 def _default_horizon(frequency: Frequency, clock: Clock, notes: list[str]) -> int:
     usual = _HORIZONS.get(frequency.name, min(frequency.season, _LONGEST_DEFAULT_HORIZON))
-    horizon = max(1, min(usual, int(np.diff(clock.offsets).max()) // 10))
+    horizon = max(1, min(usual, clock.longest // 10))
     why = "the usual one for this frequency" if horizon == usual else "a tenth of the rows"
-    notes.append(f"the horizon is {horizon} step{'s' if horizon > 1 else ''}, {why}")
+    notes.append(f"the horizon is {horizon} step{'s' * (horizon > 1)}, {why}")
     return horizon
