@@ -209,7 +209,7 @@ def test_too_short_a_table_cannot_be_forecast(finished):
     folder, result = finished
     need = result.model.rows_needed
     assert need in (14, 15)
-    with pytest.raises(InputError, match=f"needs {need} rows .* series 'series' has {need - 1}"):
+    with pytest.raises(InputError, match=f"needs {need} rows .*; series 'series' has {need - 1}"):
         predict(folder / "a", make_table()[1 - need :])
 
 

@@ -56,15 +56,19 @@ def predict(run: str | Path, source: object) -> tuple[pl.DataFrame, list[str]]:
             "encoding",
         )
     }
-    data = read_series(
-        source,
-        target=task["targets"],
-        past=task["past"],
-        horizon=task["horizon"],
-        last_step_only=task["last_step_only"],
-        frequency=Frequency(**task["frequency"]),
-        **asked,
-    )
+    try:
+        data = read_series(
+            source,
+            target=task["targets"],
+            past=task["past"],
+            horizon=task["horizon"],
+            last_step_only=task["last_step_only"],
+            frequency=Frequency(**task["frequency"]),
+            **asked,
+        )
+    except InputError as error:
+        reads = ", ".join([*task["targets"], *task["past"], *settings["future"], *settings["static"]])
+        raise InputError(f"{error} (the run reads the columns {reads})") from error
     data, rows = with_rows_ahead(data)
     _check_long_enough(data, rows, model.rows_needed)
     scored = model.predict(data, rows)
@@ -206,7 +210,7 @@ def _check_long_enough(data: SeriesData, rows: IntArray, need: int) -> None:
         have = int(row + 1 - starts[np.searchsorted(starts, row, side="right") - 1])
         if have < need:
             raise InputError(
-                f"a forecast needs {need} rows of the past without a hole, series {name!r} has {have} up to its last known target: "
+                f"a forecast needs {need} rows of the past at steps of one {data.frequency.name}, without a hole; series {name!r} has {have} up to its last known target: "
                 "give more of it"
             )
 

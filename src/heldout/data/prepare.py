@@ -283,7 +283,20 @@ class Prepare:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Make the `Prepare` that `to_dict` described."""
-        return cls(**{name: _nested_tuple(value) for name, value in values.items()})
+        prepare = cls(**{name: _nested_tuple(value) for name, value in values.items()})
+        each = (
+            prepare.transforms,
+            prepare.medians,
+            prepare.minima,
+            prepare.bounds,
+            *prepare.centers,
+            *prepare.widths,
+        )
+        if any(len(numbers) != len(prepare.columns) for numbers in each):
+            raise InputError(
+                "the preparation does not hold the same number of entries for each column: the file is damaged"
+            )
+        return prepare
 
     def _level(self, data: SeriesData, number: int, center: FloatArray, width: FloatArray) -> FloatArray:
         """The target as it is scored, in units of its scale; filled, because an origin may need it (missing labels are no samples)."""

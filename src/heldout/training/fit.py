@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heldout.check import InputError
+from heldout.check import InputError, check_number
 from heldout.data.prepare import Prepare
 from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.transforms import choose_transforms, is_differenced
@@ -139,17 +139,25 @@ class SeriesModel:
             )
         try:
             recipe, shape = Recipe.from_dict(metadata["recipe"]), Shape(**metadata["shape"])
-            networks = tuple(Network(shape, recipe) for _ in range(metadata["n_networks"]))
-            for number, network in enumerate(networks):
+            check_number("n_networks", metadata["n_networks"], 1, 1000)
+            networks = []
+            for number in range(metadata["n_networks"]):
+                with torch.device(
+                    "meta"
+                ):  # sizes that the file claims are not believed until tensors of them are there
+                    network = Network(shape, recipe)
                 own = {
                     name.partition(".")[2]: value
                     for name, value in tensors.items()
                     if name.startswith(f"{number}.")
                 }
-                network.load_state_dict(own)
-                network.eval()
-            return cls(recipe, Prepare.from_dict(metadata["prepare"]), shape, networks, metadata["task"])
-        except (KeyError, TypeError, RuntimeError, InputError) as error:
+                network.load_state_dict(own, assign=True)
+                network.requires_grad_(False).eval()
+                networks.append(network)
+            return cls(
+                recipe, Prepare.from_dict(metadata["prepare"]), shape, tuple(networks), metadata["task"]
+            )
+        except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the model file does not describe a model: {error}") from error
 
 
