@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -100,8 +101,9 @@ def _inputs(context: Context, job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "lookback": context.lookback,
         "scale": asdict(context.scale),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
+        "versions": {
+            name: version(name) for name in ("heldout", "torch", "numpy", "scikit-learn", "statsmodels")
+        },
         "cpu": torch.backends.cpu.get_cpu_capability(),
     }
 
