@@ -118,6 +118,7 @@ def test_a_gate_that_fails_exits_with_3_and_one_that_holds_with_0(table, capfd):
         (["fit", "table.csv", "--target", "y", "--tagret", "y"], "tagret"),
         (["predict", "nowhere", "table.csv"], "nowhere is no run directory"),
         (["init", "table.csv"], "no target column is given"),
+        (["init", "table.csv", "--target", "y", "-o", "nodir/c.toml"], "nodir/c.toml"),
         (["fit", "table.csv", "--target", "y", "--fail-if-worse-than", "rigde"], "did you mean 'ridge'"),
         (["fitt"], "fitt"),
     ],

@@ -138,6 +138,70 @@ def test_what_is_tuned_does_not_hide_a_look(finished, tmp_path, values):
     assert other.looks == 2
 
 
+@pytest.mark.parametrize(
+    "change", [lambda t: t[1:], lambda t: t[:-1], lambda t: t.with_columns(z=pl.col("y") * 2)]
+)
+def test_a_row_more_or_less_does_not_hide_a_look(finished, tmp_path, change):
+    folder, _ = finished
+    shutil.copytree(folder / "a", tmp_path / "a")
+    other = fit(
+        change(make_table()), CONFIG.with_values({"max_epochs": 0}), out=tmp_path / "b", engine=InlineEngine()
+    )
+    assert other.looks == 2
+
+
+def test_other_data_is_another_seal(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder / "a", tmp_path / "a")
+    other = fit(
+        make_table(seed=1), CONFIG.with_values({"max_epochs": 0}), out=tmp_path / "b", engine=InlineEngine()
+    )
+    assert other.looks == 1
+
+
+def test_a_baseline_without_any_loss_leaves_a_result(tmp_path):
+    table = make_table().with_columns(y=pl.int_range(300).cast(pl.Float64) % 12)
+    result = fit(
+        table, CONFIG.with_values({"max_epochs": 0, "n_folds": 0}), out=tmp_path / "a", engine=InlineEngine()
+    )
+    assert result.row("seasonal").value == 0
+    assert not result.row("seasonal").heldout_skill.enough
+    assert "no skill can be given" in result.sentence
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_large_numbers_lose_no_digits_on_the_way_to_the_seal(tmp_path):
+    values = {"n_folds": 0, "max_epochs": 0, "transform": "none"}
+    losses = []
+    for level in (0.0, 1e9):
+        table = make_table().with_columns(y=pl.col("y") + level)
+        losses.append(
+            fit(table, CONFIG.with_values(values), out=tmp_path / f"{level}", engine=InlineEngine())
+            .row("naive")
+            .value
+        )
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_rival_with_another_window_or_a_gate_without_a_candidate_is_refused_at_once(tmp_path):
+    with pytest.raises(InputError, match="a rival sees the same windows"):
+        fit(make_table(), CONFIG, out=tmp_path / "a", rivals={"wide": Recipe(lookback=60)})
+    with pytest.raises(InputError, match="did you mean 'ridge'"):
+        fit(make_table(), CONFIG, out=tmp_path / "a", gate="rigde")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_users_own_files_are_not_overwritten_and_half_written_ones_do_not_block(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.toml").write_text("# precious")
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        Run.open(CONFIG, "0", out=tmp_path / "mine")
+    assert (tmp_path / "mine" / "config.toml").read_text() == "# precious"
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / ".run.json-123").write_text("{")
+    Run.open(CONFIG, "0", out=tmp_path / "half").close()
+
+
 def test_a_look_counts_even_if_the_run_is_stopped(tmp_path):
     class Stop(Silent):
         def finished(self, job, result, was_there):

@@ -57,9 +57,9 @@ class StudyOptions(Options):  # noqa: D101 - written by `documented`
         low=0,
         high=1000,
     )
-    first_train: float = option(
-        0.5,
-        "Share of the time before the test that the first fold learns from.",
+    first_train: float | None = option(
+        None,
+        "Share of the time before the test that the first fold learns from; by default .5.",
         low=0,
         high=1,
         open_low=True,
@@ -74,7 +74,7 @@ class StudyOptions(Options):  # noqa: D101 - written by `documented`
         open_high=True,
     )
     n_seeds: int = option(
-        2,
+        3,
         "Fits per fold, each from another seed; the final model is the mean of its seeds.",
         low=1,
         high=1000,

@@ -3,16 +3,16 @@
 read -> split (sealed test, walk-forward folds) -> fit everything on every fold -> score -> run directory
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
-from heldout.check import InputError
+from heldout.check import InputError, check_choice
 from heldout.config import Config, DataOptions
 from heldout.data.layout import read_series
 from heldout.data.series import FloatArray, IntArray, SeriesData
@@ -22,9 +22,11 @@ from heldout.forecast import long_table
 from heldout.recipe import Recipe
 from heldout.result import HELDOUT, NAIVE, Result, Row
 from heldout.runs import Run, environment
+from heldout.seal import take_look
 from heldout.studies.compare import Interval, block_t, fold_skill, skill
 from heldout.studies.engine import Engine, LocalEngine
 from heldout.studies.ledger import Finished, Ledger
+from heldout.studies.scale import by_moment
 from heldout.studies.study import Context, Job, make_context, plan, run_plan
 from heldout.training.baselines import standard_baselines
 from heldout.training.checkpoint import parse_tensors
@@ -77,6 +79,7 @@ def fit(
     engine: Engine | None = None,
     listener: Listener | None = None,
     rivals: Mapping[str, Recipe | Baseline] | None = None,
+    gate: str | None = None,
 ) -> Result:
     """Fit a regularised LSTM to the series in a table and find out, honestly, what it is worth.
 
@@ -97,7 +100,9 @@ def fit(
     listener : Listener, optional
         Told what goes on.
     rivals : mapping of str to Recipe or Baseline, optional
-        More candidates, compared on the sealed test alone, recipes with the first seed.
+        More candidates, compared on the sealed test alone, recipes with the first seed and the main one's lookback.
+    gate : str, optional
+        A candidate that the caller will hold the result against; refused before any fit if there will be none so named.
 
     Returns
     -------
@@ -122,13 +127,14 @@ def fit(
         listener.note(text)
     candidates = _candidates(data, recipe, season)
     rivals = {name: _aligned(model, recipe, data) for name, model in (rivals or {}).items()}
+    if gate is not None:
+        check_choice("--fail-if-worse-than", gate, [*candidates, *rivals])
     seeds = range(config.study.first_seed, config.study.first_seed + config.study.n_seeds)
     jobs = plan(rivals, folds[-1:], seeds[:1]) + plan(candidates, folds, seeds)
     with Run.open(config, data.fingerprint, out=out) as run, Ledger(run.ledger_path) as ledger:
         context = make_context(data, recipe, folds[0], run.path / "checkpoints", metric=config.study.metric)
-        seal = seal_of(data)
-        if not any(look.detail.startswith(seal) for look in ledger.looks()):
-            ledger.look(f"{seal} scored by fit")  # before it is taken: the scores are shown as fits finish
+        context.scale.targets(data)  # a target that cannot be scored is refused here, before the look
+        looks = take_look(run, ledger, data, folds[-1].test.rows(data, context.lookback))
         listener.begin(jobs)
         results = run_plan(
             context,
@@ -143,10 +149,9 @@ def fit(
         found = model.prepare.describe()
         for text in found:
             listener.note(text)
-        result = table.result(run, list(candidates), notes + found, model, run.looks(seal))
+        result = table.result(run, list(candidates), notes + found, model, looks)
         scores = result.to_dict() | {
             "losses": table.fold_losses(),
-            "seal": seal,
             "environment": environment(),
         }
         resolved = replace(config, data=replace(config.data, horizon=data.horizon), recipe=recipe)
@@ -175,17 +180,6 @@ def split(data: SeriesData, recipe: Recipe, config: Config) -> tuple[Fold, ...]:
     )
 
 
-def seal_of(data: SeriesData) -> str:
-    """Give what tells one sealed test from another: a hash of the targets and their times.
-
-    Horizon, lookback and the size of the test do not change it: they are what is tuned, and nearly the same rows are
-    looked at again.
-    """
-    digest = hashlib.sha256(np.ascontiguousarray(data.values[:, data.indices(data.targets)]).data)
-    digest.update(data.time.data)
-    return digest.hexdigest()[:16]
-
-
 class _Table:
     """The finished fits of a comparison, by candidate, fold and seed."""
 
@@ -212,11 +206,9 @@ class _Table:
         return np.asarray(np.mean(found, axis=0, dtype=np.float64))
 
     def test_losses(self, forecast: FloatArray) -> FloatArray:
-        """Loss of each moment of the sealed test, in order of time; in a panel the mean over its series."""
-        losses = self.context.scale.losses(forecast, self.truth)
-        times = self.context.data.time[self.folds[-1].test.rows(self.context.data, self.context.lookback)]
-        unique, place = np.unique(times, return_inverse=True)
-        return np.bincount(place, losses) / np.bincount(place) if len(unique) < len(times) else losses
+        """Loss of each moment of the sealed test, in order of time."""
+        rows = self.folds[-1].test.rows(self.context.data, self.context.lookback)
+        return by_moment(self.context.scale.losses(forecast, self.truth), self.context.data, rows)
 
     def fold_losses(self) -> dict[str, list[list[float]]]:
         """Mean loss per candidate, walk-forward fold and seed."""
@@ -233,13 +225,18 @@ class _Table:
         The interval is that of the seeds one by one (`heldout.studies.compare.skill`), moved to the mean's skill.
         """
         against = self.test_losses(self.mean_forecast(reference))
+        if against.mean() == 0:  # nothing can be a share of it
+            return Interval(mean=nan, low=-inf, high=inf, se=inf, df=0, level=0.95, p_value=1, enough=False)
         together = skill(self.test_losses(self.mean_forecast(candidate)), against)
         found = self.of(candidate, self.folds[-1])
         if len(found) == 1:
             return together
         apart = skill(np.stack([self.test_losses(result.arrays["forecast"]) for result in found]), against)
         shift = together.mean - apart.mean
-        return replace(apart, mean=together.mean, low=apart.low + shift, high=apart.high + shift)
+        low, high = apart.low + shift, min(apart.high + shift, 1.0)
+        return replace(
+            apart, mean=together.mean, low=low, high=high, p_value=max(apart.p_value, together.p_value)
+        )
 
     def result(
         self, run: Run, baselines: list[str], notes: list[str], model: SeriesModel, looks: int
@@ -276,6 +273,7 @@ class _Table:
             n_seeds=len(seeds),
             added_nothing=model.recipe.shortcut != "none" and not any(s.scores["best_epoch"] for s in seeds),
             fold_skill=fold_skill(folds[HELDOUT], folds[NAIVE]) if len(self.folds) > 2 else None,
+            extra_inputs=(*self.context.data.future, *self.context.data.static_names),
             looks=looks,
             notes=notes,
             model=model,
@@ -312,9 +310,11 @@ def _aligned(model: Recipe | Baseline, recipe: Recipe, data: SeriesData) -> Reci
     """A rival recipe sees the same windows and is scored on the same scale."""
     if not isinstance(model, Recipe):
         return model
-    return settle(
-        replace(model, lookback=model.lookback or recipe.lookback, transform=recipe.transform), data
-    )
+    if model.lookback not in (None, recipe.lookback):
+        raise InputError(
+            f"a rival sees the same windows: leave its lookback at None, got {model.lookback}, not {recipe.lookback}"
+        )
+    return settle(replace(model, lookback=recipe.lookback, transform=recipe.transform), data)
 
 
 def _settle(data: SeriesData, config: Config) -> tuple[Recipe, tuple[Fold, ...], tuple[str, ...]]:

@@ -136,7 +136,7 @@ def _to_plain(item: Field[Any], value: Any) -> Any:
 
 
 def _from_plain(item: Field[Any], value: Any) -> Any:
-    if value == "none" and item.default is not None and type(None) in _types(item):
+    if value == "none" and type(None) in _types(item) and str not in _types(item):
         return None
     return tuple(value) if isinstance(value, list) else value
 

@@ -206,8 +206,16 @@ class Recipe(Options):  # noqa: D101 - written by `documented`
             raise InputError(
                 f"weight_decay is decoupled and needs optimizer='adamw', got {self.optimizer!r}: use l2 instead"
             )
-        if tuple(sorted(self.quantiles)) != self.quantiles:
-            raise InputError(f"quantiles must rise, got {self.quantiles}")
+        if tuple(sorted(set(self.quantiles))) != self.quantiles or not self.quantiles:
+            raise InputError(f"quantiles must rise and not be empty, got {self.quantiles}")
+        if self.loss == "quantile" and not self.quantiles[0] <= 0.5 <= self.quantiles[-1]:
+            raise InputError(
+                f"quantiles must reach around the median, which is the point forecast, got {self.quantiles}"
+            )
+        if self.start_from_epoch > self.max_epochs:
+            raise InputError(
+                f"start_from_epoch must be at most max_epochs={self.max_epochs}, got {self.start_from_epoch}"
+            )
 
     def resolved(self) -> Self:
         """Give the recipe with every rate that was left at None set by the dial.

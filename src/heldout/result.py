@@ -64,6 +64,8 @@ class Result:
         Whether early stopping kept epoch 0 in every final fit: the LSTM found nothing beyond its shortcut.
     fold_skill : Interval or None
         Skill against the last value over the walk-forward folds.
+    extra_inputs : tuple of str
+        Covariates that heldout reads and no baseline does: those known ahead, and static ones.
     looks : int
         How often these test rows have been looked at, this time included.
     notes : list of str
@@ -81,6 +83,7 @@ class Result:
     n_seeds: int
     added_nothing: bool
     fold_skill: Interval | None
+    extra_inputs: tuple[str, ...]
     looks: int
     notes: list[str] = field(default_factory=list)
     model: SeriesModel
@@ -122,7 +125,12 @@ class Result:
             if self.added_nothing
             else ""
         )
-        return f"On {self.test_rows} sealed test rows heldout's loss is {own.value:.4g}, {how}; {beside}.{nothing}"
+        more = (
+            f" It also reads {', '.join(self.extra_inputs)}, which no baseline does."
+            if self.extra_inputs
+            else ""
+        )
+        return f"On {self.test_rows} sealed test rows heldout's loss is {own.value:.4g}, {how}; {beside}.{nothing}{more}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-able values."""
@@ -135,7 +143,7 @@ class Result:
                     "value": row.value,
                     "low": _finite(row.low),
                     "high": _finite(row.high),
-                    "skill_vs_naive": row.skill_vs_naive.mean,
+                    "skill_vs_naive": _finite(row.skill_vs_naive.mean),
                     "skill_low": _finite(row.skill_vs_naive.low),
                     "skill_high": _finite(row.skill_vs_naive.high),
                     "heldout_skill": _interval(row.heldout_skill),
@@ -147,6 +155,7 @@ class Result:
             "n_folds": self.n_folds,
             "n_seeds": self.n_seeds,
             "added_nothing": self.added_nothing,
+            "extra_inputs": list(self.extra_inputs),
             "fold_skill_vs_naive": _interval(self.fold_skill) if self.fold_skill else None,
             "looks_at_test": self.looks,
             "sentence": self.sentence,
@@ -162,6 +171,8 @@ def _compared(skill: Interval) -> str:
 
 
 def _percent(interval: Interval) -> str:
+    if np.isnan(interval.mean):
+        return "no skill can be given, its loss is 0"
     if not interval.enough:
         return f"{100 * interval.mean:+.1f} % [too few blocks for an interval]"
     return f"{100 * interval.mean:+.1f} % [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
@@ -172,4 +183,4 @@ def _finite(value: float) -> float | None:
 
 
 def _interval(interval: Interval) -> dict[str, float | None]:
-    return {"mean": interval.mean, "low": _finite(interval.low), "high": _finite(interval.high)}
+    return {"mean": _finite(interval.mean), "low": _finite(interval.low), "high": _finite(interval.high)}

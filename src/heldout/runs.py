@@ -23,7 +23,6 @@ import torch
 
 from heldout.check import InputError
 from heldout.config import Config
-from heldout.studies.ledger import Ledger
 from heldout.training.checkpoint import load_tensors, save_tensors
 from heldout.training.fit import SeriesModel
 
@@ -109,13 +108,12 @@ class Run:
             ) from error
         try:
             found = _identity(path)
-            if found is None and any(item.name not in (".lock", "config.toml") for item in path.iterdir()):
+            if found is None and any(not item.name.startswith(".") for item in path.iterdir()):
                 raise InputError(f"{path} is not empty and holds no run: choose another --out")
             if found not in (None, identity):
                 raise InputError(
                     f"{path} holds a run of another configuration or other data: choose another --out"
                 )
-            write_atomically(path / "config.toml", config.to_toml().encode())
             if found is None:
                 about = {
                     "version": _VERSION,
@@ -124,6 +122,7 @@ class Run:
                     "environment": environment(),
                 }
                 write_atomically(path / "run.json", _json(about))
+            write_atomically(path / "config.toml", config.to_toml().encode())
             run = cls(path)
         except BaseException:
             lock.release()
@@ -146,11 +145,6 @@ class Run:
     def ledger_path(self) -> Path:
         """The ledger's file."""
         return self.path / "ledger.sqlite"
-
-    @property
-    def config(self) -> Config:
-        """The configuration, as resolved."""
-        return Config.read(self.path / "config.toml")
 
     def save(
         self, config: Config, model: SeriesModel, scores: dict[str, Any], predictions: pl.DataFrame
@@ -193,17 +187,6 @@ class Run:
         """
         tensors, metadata = load_tensors(self.path / "model.safetensors")
         return SeriesModel.from_file_parts(tensors, metadata), metadata
-
-    def looks(self, seal: str) -> int:
-        """How often the test rows with this seal were looked at, in this run and the ones beside it."""
-        count = 0
-        for ledger_path in sorted(self.path.parent.glob("*/ledger.sqlite")):
-            try:
-                with Ledger(ledger_path, readonly=True) as ledger:
-                    count += sum(look.detail.startswith(seal) for look in ledger.looks())
-            except InputError:
-                continue  # a stranger's file beside the run is no look
-        return count
 
 
 def environment() -> dict[str, Any]:

@@ -37,7 +37,7 @@ def positive(data):
 def test_forecasts_come_back_in_the_targets_own_units(recipe, seed, n_series):
     data = positive(make_series(120, n_series, seed=seed))
     rows = data.origins(LOOKBACK)
-    prepare = Prepare.fit(data, rows[: len(rows) // 2], LOOKBACK, recipe)
+    prepare = Prepare.fit(data, rows[data.time[rows] < np.median(data.time)], LOOKBACK, recipe)
     batch = prepare.apply(data, LOOKBACK).gather(torch.from_numpy(rows))
     level = (batch.y.double() + batch.offset)[..., None].numpy()
     back = prepare.to_original(prepare.to_scored(level, data, rows))[..., 0]
@@ -119,6 +119,37 @@ def test_auto_tells_prices_from_waves():
 def test_a_logarithm_of_a_value_that_is_not_positive_is_refused(series):
     with pytest.raises(InputError, match=r"positive values, column 'y' holds .* set transform to"):
         Prepare.fit(series, series.origins(LOOKBACK), LOOKBACK, Recipe(transform="log"))
+
+
+@pytest.mark.parametrize("scale_by", ["all", "series"])
+def test_a_series_at_another_level_is_not_taken_for_outliers(scale_by):
+    data = make_series(200, 4)
+    values = data.values.copy()
+    values[data.offsets[3] :, 0] *= 1e6
+    data = replace(data, values=values)
+    prepare = Prepare.fit(data, data.origins(LOOKBACK), LOOKBACK, Recipe(scale_by=scale_by, transform="none"))
+    assert prepare.clipped == (0, 0)
+    assert prepare.constant == ()
+
+
+@pytest.mark.parametrize("transform", ["none", "difference"])
+def test_what_an_origin_needs_is_the_last_known_value_however_old(series, transform):
+    values = series.values.copy()
+    values[100:120, 0] = np.nan
+    data = replace(series, values=values)
+    recipe = Recipe(transform=transform, fill_limit=2, window_norm="none")
+    windows = Prepare.fit(data, data.origins(LOOKBACK), LOOKBACK, recipe).apply(data, LOOKBACK)
+    assert (windows.level[100:120] == windows.level[99]).all()
+    if transform == "difference":
+        assert (windows.inputs[100:120, 0] == windows.inputs[100, 0]).all()
+
+
+def test_tiny_numbers_are_no_constants(series):
+    values = series.values.copy()
+    values[:, 1] *= 1e-13
+    data = replace(series, values=values)
+    windows = Prepare.fit(data, data.origins(LOOKBACK), LOOKBACK, Recipe()).apply(data, LOOKBACK)
+    assert windows.inputs[:, 1].std() > 0.9
 
 
 def test_constant_columns_do_not_blow_up(series):

@@ -84,6 +84,11 @@ def test_short_series_get_fewer_folds_that_begin_later_by_themselves(n_rows, hor
         assert len(folds[0].train.rows(data, 12)) >= 30
 
 
+def test_where_the_first_fold_begins_can_be_said_alone(series):
+    early, late = (split_series(series, 12, first_train=share)[0].test.start for share in (0.3, 0.8))
+    assert early < split_series(series, 12)[0].test.start < late
+
+
 def test_a_window_never_crosses_a_hole(series):
     position = series.position.copy()
     position[200:] += 50

@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from heldout.check import InputError
 from heldout.data.splits import split_series
+from heldout.data.transforms import last_known
 from heldout.recipe import Recipe
 from heldout.studies.engine import InlineEngine, LocalEngine
 from heldout.studies.ledger import Ledger
-from heldout.studies.scale import filled
+from heldout.studies.scale import by_moment
 from heldout.studies.study import cross_validate, job_key, make_context, plan, run_plan
 from heldout.training.baselines import standard_baselines
-from heldout.training.fit import settle
+from heldout.training.fit import fit_series, settle
 from tests.conftest import make_series
 
 LOOKBACK = 14
@@ -98,11 +100,43 @@ def test_gaps_are_filled_by_the_last_value_of_the_same_series():
     data = make_series(40, 2, missing="fill")
     values = data.values.copy()
     values[:3, 0] = values[10:30, 0] = values[40:42, 0] = np.nan
-    column = filled(replace(data, values=values), "y")
+    column = last_known(replace(data, values=values), "y")
     assert (column[:3] == values[3, 0]).all()
     assert (column[10:30] == values[9, 0]).all()
     assert (column[40:42] == values[42, 0]).all()
     assert replace(data, values=values).origins(2)[0] >= 3
+
+
+def test_a_covariate_that_is_not_known_yet_is_not_filled_from_its_future(tmp_path):
+    data = make_series(60, missing="fill")
+    values = data.values.copy()
+    values[:50, 1] = np.nan
+    columns = []
+    for later in (1.0, 2.0):
+        values[50:, 1] = later
+        each = replace(data, values=values.copy())
+        recipe = settle(Recipe(lookback=5, transform="none"), each)
+        context = make_context(each, recipe, split_series(each, 5, n_folds=0)[0], tmp_path)
+        columns.append(context.windows().covariates[:50])
+    assert np.array_equal(*columns)
+
+
+def test_recipes_that_see_other_windows_are_not_compared(study):
+    data, recipe, folds, _ = study
+    with pytest.raises(InputError, match="one lookback and one transform"):
+        cross_validate(data, {"a": recipe, "b": replace(recipe, lookback=30)}, folds)
+    with pytest.raises(InputError, match="begins before its series"):
+        fit_series(data, np.arange(20, 100), np.arange(110, 150), replace(recipe, lookback=30))
+
+
+def test_losses_of_a_panel_stand_in_the_order_of_time():
+    data = make_series(50, 3)
+    minutes = data.series_of_row * 60_000_000  # each series a minute later than the one before
+    data = replace(data, time=data.time + minutes)
+    rows = data.origins(5)
+    moments = by_moment(data.time[rows].astype(float), data, rows)
+    assert (np.diff(moments) > 0).all()
+    assert len(moments) == 50 - 5 - data.horizon + 1
 
 
 def test_several_targets_are_scored_in_units_of_their_own(tmp_path):

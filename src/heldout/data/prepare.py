@@ -9,15 +9,19 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from heldout.check import InputError
 from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.transforms import (
+    center_width,
     check_positive,
     choose_transforms,
     fill_forward,
     is_differenced,
     is_log,
+    last_known,
+    robust_bounds,
     seen_rows,
 )
 from heldout.data.windows import Windows
@@ -40,18 +44,17 @@ class Prepare:
         How many of them are targets (first) and future covariates (last).
     transforms : tuple of str
         What is done to each column first.
-    reasons : tuple of str
-        Why, for each target.
     medians, minima : tuple of float
         Training median of each raw column, for gaps longer than ``fill_limit``; and its least training value.
     gappy : tuple of int
         Columns with missing training values; each gets an indicator input.
-    bounds : tuple of (float, float)
-        Lowest and highest transformed value let through.
-    centers, widths : tuple of tuple of float
-        One row over all series, or a row per series.
+    lows, highs, centers, widths : tuple of tuple of float
+        Least and greatest transformed value let through, centre and width of each column: one row over all series, or
+        a row per series.
     groups : tuple of str
-        The series the rows of ``centers`` belong to; empty when scaled over all.
+        The series these rows belong to; empty when over all.
+    constant : tuple of str
+        Columns that do not vary in the training rows.
     filled, clipped : tuple of int
         How many training values of each column were filled and how many were out of bounds.
     """
@@ -60,16 +63,17 @@ class Prepare:
     n_targets: int
     n_future: int
     transforms: tuple[str, ...]
-    reasons: tuple[str, ...]
     fill_limit: int
     window_norm: str
     medians: tuple[float, ...]
     minima: tuple[float, ...]
     gappy: tuple[int, ...]
-    bounds: tuple[tuple[float, float], ...]
+    lows: tuple[tuple[float, ...], ...]
+    highs: tuple[tuple[float, ...], ...]
     centers: tuple[tuple[float, ...], ...]
     widths: tuple[tuple[float, ...], ...]
     groups: tuple[str, ...]
+    constant: tuple[str, ...]
     static_names: tuple[str, ...]
     static_center: tuple[float, ...]
     static_width: tuple[float, ...]
@@ -103,14 +107,13 @@ class Prepare:
         """
         columns = (*data.targets, *data.past, *data.future)
         seen = seen_rows(data, rows, lookback)
-        transforms, reasons = choose_transforms(data, rows, lookback, recipe.transform)
+        transforms, _ = choose_transforms(data, rows, lookback, recipe.transform)
         by_series = recipe.scale_by == "series"
         prepare = cls(
             columns=columns,
             n_targets=len(data.targets),
             n_future=len(data.future),
             transforms=transforms,
-            reasons=reasons,
             fill_limit=recipe.fill_limit,
             window_norm=_choose_window_norm(recipe, transforms[: len(data.targets)]),
             medians=tuple(_median(data.values[seen, c]) for c in data.indices(columns)),
@@ -120,10 +123,12 @@ class Prepare:
             gappy=tuple(
                 n for n, c in enumerate(data.indices(columns)) if np.isnan(data.values[seen, c]).any()
             ),
-            bounds=(),
+            lows=(),
+            highs=(),
             centers=(),
             widths=(),
-            groups=data.ids if by_series else (),
+            groups=tuple(data.ids[g] for g in np.unique(data.series_of_row[rows])) if by_series else (),
+            constant=(),
             static_names=data.static_names,
             static_center=(),
             static_width=(),
@@ -132,24 +137,33 @@ class Prepare:
         )
         return prepare._fit_bounds_and_scales(data, seen, recipe)._fit_static(data, rows)
 
-    def _fit_bounds_and_scales(self, data: SeriesData, seen: np.ndarray, recipe: Recipe) -> Self:
-        bounds, centers, widths, clipped = [], [], [], []
-        group = data.series_of_row[seen] if self.groups else np.zeros(int(seen.sum()), np.int64)
-        for number in range(len(self.columns)):
+    def _fit_bounds_and_scales(self, data: SeriesData, seen: NDArray[np.bool_], recipe: Recipe) -> Self:
+        of_row = data.series_of_row[seen]
+        series = np.unique(of_row)
+        table: list[NDArray[np.float64]] = []
+        clipped, constant = [], []
+        for number, name in enumerate(self.columns):
             x = self._transformed(data, number)[seen]
-            low, high = _robust_bounds(x, recipe.outliers)
-            clipped.append(int(((x < low) | (x > high)).sum()))
-            x = x.clip(low, high)
-            bounds.append((low, high))
-            pairs = [_center_width(x[group == g], recipe.scaling) for g in range(max(1, len(self.groups)))]
-            centers.append([pair[0] for pair in pairs])
-            widths.append([pair[1] for pair in pairs])
+            # Series at different levels have bounds of their own; over all, whatever is usual in one series may pass.
+            bounds = np.array([robust_bounds(x[of_row == g], recipe.outliers) for g in series])
+            if not self.groups:
+                bounds = np.array([[bounds[:, 0].min(), bounds[:, 1].max()]])
+            place = np.searchsorted(series, of_row) if self.groups else np.zeros(len(x), np.int64)
+            held = x.clip(bounds[place, 0], bounds[place, 1])
+            clipped.append(int((held != x).sum()))
+            scales = [center_width(held[place == g], recipe.scaling) for g in range(len(bounds))]
+            if not any(width for _, width in scales):
+                constant.append(name)
+            table.append(np.hstack([bounds, [(center, width or 1.0) for center, width in scales]]))
+        lows, highs, centers, widths = np.stack(table).transpose(2, 1, 0).tolist()
         return replace(
             self,
-            bounds=tuple(bounds),
-            centers=tuple(zip(*centers, strict=True)),
-            widths=tuple(zip(*widths, strict=True)),
+            lows=tuple(map(tuple, lows)),
+            highs=tuple(map(tuple, highs)),
+            centers=tuple(map(tuple, centers)),
+            widths=tuple(map(tuple, widths)),
             clipped=tuple(clipped),
+            constant=tuple(constant),
         )
 
     def _fit_static(self, data: SeriesData, rows: IntArray) -> Self:
@@ -183,12 +197,12 @@ class Prepare:
             If a column is missing, a logarithm meets a value that is not positive, a value does not fit float32, or
             scales are per series and a series is new.
         """
-        center, width = self._row_scales(data)
+        low, high, center, width = self._row_scales(data)
         n_inputs = len(self.columns) + len(self.gappy)
         inputs = np.empty((data.n_rows, n_inputs), np.float32)
         level = np.empty((data.n_rows, self.n_targets))
         for number, name in enumerate(self.columns):
-            x = self._transformed(data, number).clip(*self.bounds[number])
+            x = self._transformed(data, number).clip(low[:, number], high[:, number])
             x = (x - center[:, number]) / width[:, number]
             _check_float32(x, name, data)
             inputs[:, number] = x
@@ -213,11 +227,11 @@ class Prepare:
     def out_of_bounds(self, data: SeriesData, rows: IntArray, lookback: int) -> list[str]:
         """Say of each input column how many values in the windows that end at ``rows`` are held at the outlier bounds."""
         window = (rows[:, None] + np.arange(1 - lookback, 1)).ravel()
+        low, high, _, _ = self._row_scales(data, window)
         said = []
         for number, name in enumerate(self.columns):
             x = self._transformed(data, number)[window]
-            count = int(((x < self.bounds[number][0]) | (x > self.bounds[number][1])).sum())
-            if count:
+            if count := int(((x < low[:, number]) | (x > high[:, number])).sum()):
                 said.append(
                     f"column {name!r}: {count} values are out of the bounds learned in training and are held there"
                 )
@@ -239,7 +253,7 @@ class Prepare:
         -------
         array of the same shape
         """
-        center, width = self._row_scales(data, rows)
+        _, _, center, width = self._row_scales(data, rows)
         shape = (len(rows), 1, self.n_targets) + (1,) * (level.ndim - 3)
         shift = np.where(
             [is_differenced(name) for name in self.transforms[: self.n_targets]],
@@ -258,10 +272,10 @@ class Prepare:
 
     def describe(self) -> list[str]:
         """Say, a sentence each, what was filled, held within bounds, and found constant in the training rows."""
-        said = []
-        for name, filled, clipped, widths in zip(
-            self.columns, self.filled, self.clipped, zip(*self.widths, strict=True), strict=True
-        ):
+        said = [
+            f"column {name!r} is constant in the training rows: it carries nothing" for name in self.constant
+        ]
+        for name, filled, clipped in zip(self.columns, self.filled, self.clipped, strict=True):
             if filled:
                 said.append(
                     f"column {name!r}: {filled} missing training values filled, with an indicator input"
@@ -270,8 +284,6 @@ class Prepare:
                 said.append(
                     f"column {name!r}: {clipped} training values held at the outlier bounds, as inputs only"
                 )
-            if set(widths) == {1.0}:
-                said.append(f"column {name!r} is constant in the training rows: it carries nothing")
         return said
 
     def to_dict(self) -> dict[str, Any]:
@@ -284,14 +296,8 @@ class Prepare:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Make the `Prepare` that `to_dict` described."""
         prepare = cls(**{name: _nested_tuple(value) for name, value in values.items()})
-        each = (
-            prepare.transforms,
-            prepare.medians,
-            prepare.minima,
-            prepare.bounds,
-            *prepare.centers,
-            *prepare.widths,
-        )
+        rows = (*prepare.lows, *prepare.highs, *prepare.centers, *prepare.widths)
+        each = (prepare.transforms, prepare.medians, prepare.minima, *rows)
         if any(len(numbers) != len(prepare.columns) for numbers in each):
             raise InputError(
                 "the preparation does not hold the same number of entries for each column: the file is damaged"
@@ -299,11 +305,10 @@ class Prepare:
         return prepare
 
     def _level(self, data: SeriesData, number: int, center: FloatArray, width: FloatArray) -> FloatArray:
-        """The target as it is scored, in units of its scale; filled, because an origin may need it (missing labels are no samples)."""
+        """The target as it is scored, in units of its scale; what an origin needs is the last known value, however old."""
         name = self.transforms[number]
-        raw = data.values[:, data.columns.index(self.columns[number])]
-        filled = fill_forward(raw, data.segment_offsets, self.fill_limit, self.medians[number])
-        level = np.log(filled) if is_log(name) else filled
+        known = last_known(data, self.columns[number])
+        level = np.log(known) if is_log(name) else known
         return level / width if is_differenced(name) else (level - center) / width
 
     def _transformed(self, data: SeriesData, number: int) -> FloatArray:
@@ -311,8 +316,11 @@ class Prepare:
         column, name = self.columns[number], self.transforms[number]
         if column not in data.columns:
             raise InputError(f"column {column!r} was there in training and is missing now")
-        raw = data.values[:, data.columns.index(column)]
-        x = fill_forward(raw, data.segment_offsets, self.fill_limit, self.medians[number])
+        if is_differenced(name):
+            x = last_known(data, column)  # over a gap, whatever its length, nothing changes
+        else:
+            raw = data.values[:, data.columns.index(column)]
+            x = fill_forward(raw, data.segment_offsets, self.fill_limit, self.medians[number])
         if is_log(name):
             if number < self.n_targets:
                 check_positive(x, column)
@@ -324,12 +332,12 @@ class Prepare:
             x[starts[starts < len(x)]] = 0.0
         return x
 
-    def _row_scales(self, data: SeriesData, rows: IntArray | None = None) -> tuple[FloatArray, FloatArray]:
-        """Centre and width of each column for each row, as views where there is one row for all."""
-        center, width = np.array(self.centers), np.array(self.widths)
+    def _row_scales(self, data: SeriesData, rows: IntArray | None = None) -> tuple[FloatArray, ...]:
+        """Bounds, centre and width of each column for each row, (n, columns) each; views where one row is for all."""
+        tables = [np.array(table) for table in (self.lows, self.highs, self.centers, self.widths)]
         n = data.n_rows if rows is None else len(rows)
         if not self.groups:
-            return np.broadcast_to(center, (n, center.shape[1])), np.broadcast_to(width, (n, width.shape[1]))
+            return tuple(np.broadcast_to(table, (n, table.shape[1])) for table in tables)
         place = {name: number for number, name in enumerate(self.groups)}
         new = [name for name in data.ids if name not in place]
         if new:
@@ -338,7 +346,7 @@ class Prepare:
             )
         of_series = np.array([place[name] for name in data.ids])
         of_row = of_series[data.series_of_row if rows is None else data.series_of_row[rows]]
-        return center[of_row], width[of_row]
+        return tuple(table[of_row] for table in tables)
 
     def _static(self, data: SeriesData) -> torch.Tensor | None:
         """Static covariates in the order of training; a level of a text column that does not occur is 0."""
@@ -363,27 +371,6 @@ def _choose_window_norm(recipe: Recipe, transforms: tuple[str, ...]) -> str:
 def _median(values: FloatArray) -> float:
     known = values[~np.isnan(values)]
     return float(np.median(known)) if len(known) else 0.0
-
-
-def _robust_bounds(x: FloatArray, times: float) -> tuple[float, float]:
-    """Median -+ ``times`` robust sds (MAD x 1.4826); no bounds where half of the values are equal."""
-    median = float(np.median(x))
-    sd = 1.4826 * float(np.median(np.abs(x - median)))
-    if times == 0 or sd == 0:
-        return -_FLOAT32_MAX, _FLOAT32_MAX
-    return median - times * sd, median + times * sd
-
-
-def _center_width(x: FloatArray, scaling: str) -> tuple[float, float]:
-    if not len(x):
-        return 0.0, 1.0
-    if scaling == "robust":
-        low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
-        width = (high - low) / 1.349
-    else:
-        center, width = x.mean(), x.std()
-    # A constant column carries nothing: scale 1 keeps it finite.
-    return float(center), float(width) if width > 1e-12 * max(1.0, abs(center)) else 1.0
 
 
 def _check_float32(x: FloatArray, name: str, data: SeriesData) -> None:

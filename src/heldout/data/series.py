@@ -139,6 +139,15 @@ class SeriesData:
             rows = rows[~hole & (known[rows] >= self.offsets[self.series_of_row[rows]])]
         return rows
 
+    def check_origins(self, rows: IntArray, lookback: int) -> None:
+        """Raise `InputError` if a window that ends at one of these rows would begin before its series does."""
+        short = rows - lookback + 1 < self.offsets[self.series_of_row[rows]]
+        if short.any():
+            row = int(rows[short][0])
+            raise InputError(
+                f"a window of {lookback} rows that ends at row {row} begins before its series: use origins({lookback})"
+            )
+
     @cached_property
     def series_of_row(self) -> IntArray:
         """The number of the series each row belongs to."""

@@ -15,7 +15,7 @@ from heldout.check import InputError, check_number
 from heldout.data.series import IntArray, SeriesData
 
 _FEW_WINDOWS = 30
-_CHOICES = (
+_CHOICES: tuple[tuple[int, float], ...] = (
     (5, 0.5),
     (4, 0.6),
     (3, 0.7),
@@ -75,7 +75,7 @@ def split_series(
     *,
     test_size: float = 0.2,
     n_folds: int | None = None,
-    first_train: float = 0.5,
+    first_train: float | None = None,
     valid_size: float = 0.2,
 ) -> tuple[Fold, ...]:
     """Cut the series into walk-forward folds and, after them, the final fold, whose test is sealed.
@@ -95,8 +95,8 @@ def split_series(
     n_folds : int, optional
         Outer folds, 0 for none. By default 5; on short series fewer that begin later (4 after 60 %, 3 after 70 %, 2
         after 80 % of the times, or none), so that the first still trains on 30 windows.
-    first_train : float, default 0.5
-        Share of the times before the sealed test that the first fold trains and stops on, in (0, 1).
+    first_train : float, optional
+        Share of the times before the sealed test that the first fold trains and stops on, in (0, 1); by default .5, later on short series.
     valid_size : float, default 0.2
         Share of a fold's times before its test that stops the training, in (0, 1).
 
@@ -118,10 +118,15 @@ def split_series(
     """
     check_number("test_size", test_size, 0, 0.9, open_low=True)
     check_number("n_folds", 0 if n_folds is None else n_folds, 0, 1000)
-    check_number("first_train", first_train, 0, 1, open_low=True, open_high=True)
+    check_number(
+        "first_train", 0.5 if first_train is None else first_train, 0, 1, open_low=True, open_high=True
+    )
     check_number("valid_size", valid_size, 0, 1, open_low=True, open_high=True)
     times = np.unique(data.time[data.origins(lookback)])
-    choices = [(n_folds, first_train)] if n_folds is not None else _CHOICES
+    if n_folds is None and first_train is None:
+        choices = _CHOICES
+    else:
+        choices = ((5 if n_folds is None else n_folds, 0.5 if first_train is None else first_train),)
     for number, (count, first) in enumerate(choices, start=1):
         try:
             folds = _cut(data, lookback, times, test_size, count, first, valid_size)

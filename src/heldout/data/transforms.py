@@ -1,6 +1,7 @@
 """Columns made fit to be learned from: gaps filled, and a transform chosen on training rows."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from heldout.check import InputError, check_choice
 from heldout.data.series import FloatArray, IntArray, SeriesData
 
 TRANSFORMS = ("none", "difference", "log", "log_return")
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _TEST_ROWS = 2000  # most recent training rows that the unit-root test reads
 
 
@@ -55,6 +57,33 @@ def fill_forward(values: FloatArray, segments: IntArray, limit: int, otherwise: 
     first = np.repeat(segments[:-1], np.diff(segments))
     usable = (last >= first) & (place - last <= limit)
     return np.where(usable, values[last], otherwise)
+
+
+def last_known(data: SeriesData, name: str, *, before: float | None = None) -> FloatArray:
+    """Give a column with every gap filled by the last value known in its series, however old.
+
+    Parameters
+    ----------
+    data : SeriesData
+        The series.
+    name : str
+        The column.
+    before : float, optional
+        What stands in the rows before a series' first known value; by default that value. For a target nobody sees it
+        early, because no origin lies before a known target (`SeriesData.origins`).
+
+    Returns
+    -------
+    array of shape (n_rows,)
+    """
+    filled = fill_forward(data.values[:, data.columns.index(name)], data.offsets, data.n_rows, np.nan)
+    for start, stop in pairwise(data.offsets):
+        own = filled[start:stop]
+        unknown = np.isnan(own)
+        if unknown.any():
+            first = 0.0 if unknown.all() else own[~unknown][0]
+            own[unknown] = first if before is None else before
+    return filled
 
 
 def choose_transforms(
@@ -159,3 +188,22 @@ def check_positive(x: FloatArray, name: str) -> None:
         raise InputError(
             f"a logarithm needs positive values, column {name!r} holds {x[bad[0]]:g} in row {bad[0]}: set transform to 'none' or 'difference'"
         )
+
+
+def robust_bounds(x: FloatArray, times: float) -> tuple[float, float]:
+    """Median -+ ``times`` robust sds (MAD x 1.4826); no bounds where half of the values are equal."""
+    median = float(np.median(x))
+    sd = 1.4826 * float(np.median(np.abs(x - median)))
+    if times == 0 or sd == 0:
+        return -_FLOAT32_MAX, _FLOAT32_MAX
+    return median - times * sd, median + times * sd
+
+
+def center_width(x: FloatArray, scaling: str) -> tuple[float, float]:
+    """Centre and width of some values; width 0 if they do not vary."""
+    if scaling == "robust":
+        low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
+        width = (high - low) / 1.349
+    else:
+        center, width = x.mean(), x.std()
+    return float(center), float(width) if width > 1e-12 * np.abs(x).max() else 0.0

@@ -22,6 +22,7 @@ from heldout.data.series import FloatArray
 FEWEST_BLOCKS = 4
 BLOCKS_PER_MEMORY = 5  # a block is at least this many automatic block lengths long
 LONGEST_FOR_LENGTH = 5000  # the automatic length takes time n^1.5: longer series are averaged down first
+LEAST_VALUES = 100  # of fewer, memory cannot be told from chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,8 +337,8 @@ def _satterthwaite(time: float, seeds: float, n_blocks: int, n_seeds: int) -> fl
 
 
 def _count_blocks(values: FloatArray, blocks: int) -> int:
-    """How many blocks of at least 5 automatic block lengths fit, at most ``blocks``; 0 where not even 4 do."""
-    if len(values) < FEWEST_BLOCKS * BLOCKS_PER_MEMORY:
+    """How many blocks of at least 5 automatic block lengths fit, at most ``blocks``; 0 where not even 4 do, or the span is too short to tell."""
+    if len(values) < LEAST_VALUES:
         return 0
     count = min(blocks, len(values) // ceil(BLOCKS_PER_MEMORY * _automatic_length(values)))
     return count if count >= FEWEST_BLOCKS else 0

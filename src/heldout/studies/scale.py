@@ -1,12 +1,11 @@
 """`Scale`: on what forecasts are compared."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
-from heldout.data.series import FloatArray, SeriesData
-from heldout.data.transforms import check_positive, fill_forward, is_log
+from heldout.data.series import FloatArray, IntArray, SeriesData
+from heldout.data.transforms import check_positive, is_log, last_known
 from heldout.training.metrics import absolute_error, squared_error
 
 METRICS = {"mse": squared_error, "mae": absolute_error}
@@ -46,7 +45,7 @@ class Scale:
 
     def targets(self, data: SeriesData) -> FloatArray:
         """Give the targets of all rows on this scale but for its units, gaps filled forward, (n_rows, K)."""
-        columns = [filled(data, name) for name in data.targets]
+        columns = [last_known(data, name) for name in data.targets]
         for name, transform, column in zip(data.targets, self.transforms, columns, strict=True):
             if is_log(transform):
                 check_positive(column, name)
@@ -59,16 +58,23 @@ class Scale:
         return METRICS[self.metric](forecast / units, truth / units)
 
 
-def filled(data: SeriesData, name: str) -> FloatArray:
-    """Give a column with every gap filled by the last value known in its series, however old.
+def by_moment(losses: FloatArray, data: SeriesData, rows: IntArray) -> FloatArray:
+    """Give one loss per moment, in order of time: in a panel, the mean over the series whose origin falls into it.
 
-    Rows before the first known value of a series get that value: no origin lies before a known target
-    (`SeriesData.origins`), so whoever sees such a row in a window knows the value already.
+    Parameters
+    ----------
+    losses : array of shape (n,)
+        One per sample.
+    data : SeriesData
+        The series.
+    rows : array of shape (n,), int64
+        Origins. Times within one step of a fixed calendar are the same moment.
+
+    Returns
+    -------
+    array of shape (n_moments,)
     """
-    raw = data.values[:, data.columns.index(name)]
-    late = fill_forward(raw, data.offsets, data.n_rows, np.nan)
-    for start, stop in pairwise(data.offsets):
-        unknown = np.isnan(late[start:stop])
-        if unknown.any():
-            late[start:stop][unknown] = 0.0 if unknown.all() else late[start:stop][~unknown][0]
-    return late
+    frequency = data.frequency
+    moment = data.time[rows] // frequency.step if frequency.unit == "microsecond" else data.time[rows]
+    _, place = np.unique(moment, return_inverse=True)
+    return np.bincount(place, losses) / np.bincount(place)

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from heldout.check import InputError
 from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.splits import Fold
+from heldout.data.transforms import last_known
 from heldout.recipe import Recipe
 from heldout.studies.engine import Engine, InlineEngine
 from heldout.studies.ledger import Finished, Ledger
-from heldout.studies.scale import Scale, filled
+from heldout.studies.scale import Scale, by_moment
 from heldout.training.checkpoint import Checkpoint, dump_tensors
 from heldout.training.fit import fit_series
 from heldout.training.lags import Baseline, LagWindows
@@ -68,7 +70,7 @@ class Context:
 
     def windows(self) -> LagWindows:
         """Give the windows that baselines see: targets on the scoring scale, past covariates as they are, gaps filled."""
-        columns = [filled(self.data, name) for name in self.data.past]
+        columns = [last_known(self.data, name, before=0.0) for name in self.data.past]
         targets = self.scale.targets(self.data)
         covariates = np.column_stack(columns) if columns else None
         return LagWindows(targets, self.lookback, self.data.steps, covariates)
@@ -155,7 +157,7 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
         scored = fitted.predict(data, parts["test"])
         arrays["forecast"] = fitted.point(scored)
         if job.model.loss == "quantile":
-            arrays["quantiles"] = scored.astype(np.float32)
+            arrays["quantiles"] = scored
         history, model = run.epochs, dump_tensors(*fitted.to_file_parts())
         scores |= {"best_epoch": run.best_epoch, "n_parameters": fitted.n_parameters}
     else:
@@ -163,8 +165,7 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
             windows, parts["test"]
         )
     arrays["loss"] = context.scale.losses(arrays["forecast"], truth)
-    scores[context.scale.metric] = float(arrays["loss"].mean())
-    arrays["forecast"] = arrays["forecast"].astype(np.float32)
+    scores[context.scale.metric] = float(by_moment(arrays["loss"], data, parts["test"]).mean())
     return Finished(
         name=job.name,
         spec=_inputs(context, job),
@@ -271,7 +272,11 @@ def cross_validate(
         Mean test loss per candidate, fold and seed; baselines have one column.
     """
     jobs = plan(candidates, folds, range(n_seeds))
-    recipe = next(model for model in candidates.values() if isinstance(model, Recipe))
+    recipe, *others = [model for model in candidates.values() if isinstance(model, Recipe)]
+    if any((other.lookback, other.transform) != (recipe.lookback, recipe.transform) for other in others):
+        raise InputError(
+            "recipes are compared on the same windows and scale: give them one lookback and one transform"
+        )
     with TemporaryDirectory() as folder:
         context = make_context(data, recipe, folds[0], Path(folder))
         own = ledger or Ledger(Path(folder) / "ledger.sqlite")

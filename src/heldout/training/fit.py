@@ -86,6 +86,7 @@ class SeriesModel:
         InputError
             If a column of training is missing.
         """
+        data.check_origins(rows, self.lookback)
         windows = self.prepare.apply(data, self.lookback)
         level = sum(forecast(network, windows, torch.from_numpy(rows)) for network in self.networks) / len(
             self.networks
@@ -206,7 +207,7 @@ def settle(recipe: Recipe, data: SeriesData) -> Recipe:
     Raises
     ------
     InputError
-        If a segment is longer than the window, or the loss is one for classes.
+        If the recipe does not fit series.
 
     Examples
     --------
@@ -227,6 +228,8 @@ def settle(recipe: Recipe, data: SeriesData) -> Recipe:
         raise InputError(
             f"a segment of {segment} rows is longer than the window of {lookback}: shorten it, or set lookback"
         )
+    if recipe.window_norm == "standard" and lookback < 2:
+        raise InputError("window_norm='standard' needs a window of 2 rows or more, got lookback 1")
     if recipe.loss == "cross_entropy":
         raise InputError(
             "loss='cross_entropy' is for classes, a series has numbers: choose squared, absolute, huber or quantile"
@@ -293,6 +296,8 @@ def fit_series(
     """
     recipe = settle(recipe, data)
     assert recipe.lookback is not None
+    for part in (train_rows, valid_rows):
+        data.check_origins(part, recipe.lookback)
     prepare = Prepare.fit(data, train_rows, recipe.lookback, recipe)
     windows = prepare.apply(data, recipe.lookback)
     shape = Shape(
