@@ -345,9 +345,8 @@ def _count_blocks(values: FloatArray, blocks: int) -> int:
 
 
 def _automatic_length(values: FloatArray) -> float:
-    """Block length of Politis and White, at least 1; the unit is samples."""
-    group = ceil(len(values) / LONGEST_FOR_LENGTH)
-    short = _block_means(values, len(values) // group)
+    """Block length of Politis and White in samples, at least 1."""
+    short = _block_means(values, len(values) // (group := ceil(len(values) / LONGEST_FOR_LENGTH)))
     spread = float(np.ptp(short))
     if spread <= 1e-12 * float(np.abs(short).max()):
         return float(group)
