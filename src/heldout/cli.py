@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from heldout.result import Result
 
 FAILED, BAD_INPUT, GATE_FAILED, INTERRUPTED = 1, 2, 3, 130
-_WIDTH = 100  # of a table that is not shown on a terminal
+_WIDTH = 120  # at least: a number that is cut short is worse than a line that wraps
 
 app = typer.Typer(
     name="heldout",
