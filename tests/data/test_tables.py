@@ -36,7 +36,7 @@ def columns(frame):
         ("a.csv", "day,x\r1999-01,1.5\r1999-02,2.0", ""),
         ("a.csv", "\ufeffday,x\n1999-01,1.5\n1999-02,2.0\n\n\n", ""),
         ("a.csv", '"day","x"\n"1999-01","1.5"\n"1999-02","2.0"\n', ""),
-        ("a.csv", " day , x\n1999-01, 1.5\n1999-02, 2.0\n", ""),
+        ("a.csv", " day , x\n1999-01, 1.5\n1999-02, 2.0\n", "spaces around the name of column 'day'"),
     ],
 )
 def test_the_same_table_is_read_whatever_the_separator_line_end_or_decimal_sign(tmp_path, name, text, noted):
@@ -216,3 +216,11 @@ def test_numbers_are_told_from_missing_and_from_text():
 def test_paths_may_be_text(tmp_path):
     assert read_table(str(written(tmp_path, "a\n1\n")))[0].shape == (1, 1)
     assert isinstance(tmp_path, Path)
+
+
+def test_spaces_around_a_name_are_left_out_and_said(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("day, y ,x\n2020-01-01,1,2\n2020-01-02,3,4\n")
+    frame, notes = read_table(path)
+    assert frame.columns == ["day", "y", "x"]
+    assert "spaces around the name of column 'y' are left out" in notes

@@ -330,7 +330,9 @@ def _header(path: Path, first: list[str], *, decimal_comma: bool) -> tuple[list[
             f"column names must be unique, but {path} has {names.count(repeated[0])} columns named {repeated[0]!r}; rename them"
         )
     unnamed = [k + 1 for k, field in enumerate(fields) if not field]
-    return names, True, [f"column {k} has no name and is called column_{k}" for k in unnamed]
+    notes = [f"column {k} has no name and is called column_{k}" for k in unnamed]
+    spaced = [name for name, written in zip(fields, first, strict=True) if name != written]
+    return names, True, notes + [f"spaces around the name of column {name!r} are left out" for name in spaced]
 
 
 def _check_lines(path: Path, data: bytes, separator: str, first_line: int) -> bool:
