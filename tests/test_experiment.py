@@ -150,6 +150,18 @@ def test_a_row_more_or_less_does_not_hide_a_look(finished, tmp_path, change):
     assert other.looks == 2
 
 
+def test_a_note_of_another_kind_in_a_ledger_beside_it_is_no_look(tmp_path):
+    (tmp_path / "a").mkdir()
+    with Ledger(tmp_path / "a" / "ledger.sqlite") as ledger:
+        ledger.look("by hand")
+    assert (
+        fit(
+            make_table(), CONFIG.with_values({"max_epochs": 0}), out=tmp_path / "b", engine=InlineEngine()
+        ).looks
+        == 1
+    )
+
+
 def test_other_data_is_another_seal(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder / "a", tmp_path / "a")

@@ -188,9 +188,8 @@ class _Table:
     ) -> None:
         keys = [(job.candidate, job.fold.name, job.seed) for job in jobs]
         self.results, self.context, self.folds = dict(zip(keys, results, strict=True)), context, folds
-        final = folds[-1].test.rows(context.data, context.lookback)
-        steps = context.data.steps
-        self.truth = context.scale.targets(context.data)[final[:, None] + steps]
+        self.rows = folds[-1].test.rows(context.data, context.lookback)
+        self.truth = context.scale.targets(context.data)[self.rows[:, None] + context.data.steps]
 
     def of(self, candidate: str, fold: Fold) -> list[Finished]:
         """One per seed."""
@@ -207,8 +206,7 @@ class _Table:
 
     def test_losses(self, forecast: FloatArray) -> FloatArray:
         """Loss of each moment of the sealed test, in order of time."""
-        rows = self.folds[-1].test.rows(self.context.data, self.context.lookback)
-        return by_moment(self.context.scale.losses(forecast, self.truth), self.context.data, rows)
+        return by_moment(self.context.scale.losses(forecast, self.truth), self.context.data, self.rows)
 
     def fold_losses(self) -> dict[str, list[list[float]]]:
         """Mean loss per candidate, walk-forward fold and seed."""

@@ -77,7 +77,7 @@ class Options:
         return cls(**{name: _from_plain(known[name], value) for name, value in values.items()})
 
     @classmethod
-    def _unknown(cls, name: str) -> str:  # noqa: ARG003
+    def _unknown(cls, name: str) -> str:  # noqa: ARG003 - for subclasses
         """What to say of a name of another library; empty for any other."""
         return ""
 

@@ -1,7 +1,6 @@
 """The seal on the test rows: every look at them is counted, whatever lookback, horizon or test size it was taken with."""
 
 import json
-from itertools import chain
 
 import numpy as np
 
@@ -34,8 +33,9 @@ def take_look(run: Run, ledger: Ledger, data: SeriesData, rows: IntArray) -> int
         Looks so far, this one included: in this run and in every run beside it in which one of the same targets had
         one of the same values at one of the same times in its sealed rows.
     """
+    sealed = np.unique(rows[:, None] + data.steps)
     if not ledger.looks():
-        ledger.look(json.dumps(_probes(data, rows)))
+        ledger.look(json.dumps(_probes(data, sealed)))
     others = [path for path in sorted(run.path.parent.glob("*/ledger.sqlite")) if path != run.ledger_path]
     details = [look.detail for look in ledger.looks()]
     for path in others:
@@ -44,12 +44,11 @@ def take_look(run: Run, ledger: Ledger, data: SeriesData, rows: IntArray) -> int
                 details += [look.detail for look in other.looks()]
         except InputError:
             continue  # a stranger's file beside the run is no look
-    return sum(_overlaps(json.loads(detail), data, rows) for detail in details)
+    return sum(_overlaps(detail, data, sealed) for detail in details)
 
 
-def _probes(data: SeriesData, rows: IntArray) -> dict[str, list[list[float]]]:
+def _probes(data: SeriesData, sealed: IntArray) -> dict[str, list[list[float]]]:
     """Time and value of some sealed rows of each target."""
-    sealed = np.unique(rows[:, None] + data.steps)
     chosen = sealed[thin(len(sealed), _PROBES)]
     columns = {name: data.values[chosen, data.columns.index(name)] for name in data.targets}
     return {
@@ -58,17 +57,17 @@ def _probes(data: SeriesData, rows: IntArray) -> dict[str, list[list[float]]]:
     }
 
 
-def _overlaps(probes: dict[str, list[list[float]]], data: SeriesData, rows: IntArray) -> bool:
-    """Whether any of these values is among the sealed ones."""
-    sealed = np.unique(rows[:, None] + data.steps)
+def _overlaps(detail: str, data: SeriesData, sealed: IntArray) -> bool:
+    """Whether any value that a look was recorded with is among the sealed ones; a note of another kind is no such look."""
+    try:
+        probes: dict[str, list[list[float]]] = json.loads(detail)
+    except ValueError:
+        return False
     for name in set(probes) & set(data.targets):
-        here = set(
-            zip(
-                data.time[sealed].tolist(),
-                data.values[sealed, data.columns.index(name)].tolist(),
-                strict=True,
-            )
-        )
-        if any((time, value) in here for time, value in chain(probes[name])):
+        looked_at = {(time, value) for time, value in probes[name]}
+        times = data.time[sealed]
+        here = np.isin(times, [int(time) for time, _ in looked_at])
+        values = data.values[sealed[here], data.columns.index(name)]
+        if looked_at & set(zip(times[here].tolist(), values.tolist(), strict=True)):
             return True
     return False

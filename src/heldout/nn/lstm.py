@@ -156,7 +156,7 @@ class LSTM(nn.LSTM):
                 if name.startswith("bias_ih"):  # torch adds two biases: a total of 1 for the forget gate
                     parameter[self.hidden_size : 2 * self.hidden_size] = 1
 
-    def forward(  # type: ignore[override]
+    def forward(  # type: ignore[override]  # lengths and generator are added
         self,
         input: Tensor | PackedSequence,
         hx: State | None = None,

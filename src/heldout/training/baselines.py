@@ -33,7 +33,7 @@ class LastValue:
 
     name: str = "naive"
 
-    def fit(self, windows: LagWindows, train_rows: IntArray, valid_rows: IntArray) -> Forecast:  # noqa: ARG002
+    def fit(self, windows: LagWindows, train_rows: IntArray, valid_rows: IntArray) -> Forecast:  # noqa: ARG002 - the interface of all baselines
         """Learn nothing."""
         return _Constant(np.zeros((len(windows.steps), windows.values.shape[1])), from_last=True)
 
@@ -50,7 +50,7 @@ class TrainMean:
 
     name: str = "mean"
 
-    def fit(self, windows: LagWindows, train_rows: IntArray, valid_rows: IntArray) -> Forecast:  # noqa: ARG002
+    def fit(self, windows: LagWindows, train_rows: IntArray, valid_rows: IntArray) -> Forecast:  # noqa: ARG002 - the interface of all baselines
         """Average the training labels."""
         check_fit_rows(windows, train_rows)
         return _Constant(np.stack([windows.values[train_rows + step].mean(axis=0) for step in windows.steps]))
@@ -71,7 +71,7 @@ class Drift:
 
     name: str = "drift"
 
-    def fit(self, windows: LagWindows, train_rows: IntArray, valid_rows: IntArray) -> Forecast:  # noqa: ARG002
+    def fit(self, windows: LagWindows, train_rows: IntArray, valid_rows: IntArray) -> Forecast:  # noqa: ARG002 - the interface of all baselines
         """Take the slope from the training rows."""
         check_fit_rows(windows, train_rows)
         last = windows.values[train_rows].mean(axis=0)
@@ -95,7 +95,7 @@ class Seasonal:
     season: int
     name: str = "seasonal"
 
-    def fit(self, windows: LagWindows, train_rows: IntArray, valid_rows: IntArray) -> Forecast:  # noqa: ARG002
+    def fit(self, windows: LagWindows, train_rows: IntArray, valid_rows: IntArray) -> Forecast:  # noqa: ARG002 - the interface of all baselines
         """Learn nothing.
 
         Raises
