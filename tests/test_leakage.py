@@ -12,7 +12,8 @@ from heldout.data.splits import split_series
 from heldout.recipe import Recipe
 from heldout.studies.study import make_context, plan, run_job
 from heldout.training.baselines import standard_baselines
-from heldout.training.fit import fit_series, settle, settle_transform
+from heldout.training.fit import fit_series
+from heldout.training.settle import settle, settle_transform
 from tests.conftest import make_series
 
 LOOKBACK = 14

@@ -11,6 +11,8 @@ The contents page; each name is loaded when it is first used, so that ``heldout 
 `fit_series`, `SeriesModel`   one fit
 `cross_validate`              recipes and baselines on the same folds
 `predict`, `Run`              forecasts from a run directory
+`LSTMRegressor`               sequences in arrays to numbers, for scikit-learn
+`LSTMClassifier`              sequences in arrays to classes, for scikit-learn
 `InputError`                  what is raised where data, file or argument break a rule
 ============================  ================================================================
 """
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from heldout.data.layout import read_series as read_series
     from heldout.data.series import SeriesData as SeriesData
     from heldout.data.splits import split_series as split_series
+    from heldout.estimators.arrays import LSTMClassifier as LSTMClassifier
+    from heldout.estimators.arrays import LSTMRegressor as LSTMRegressor
     from heldout.experiment import fit as fit
     from heldout.forecast import predict as predict
     from heldout.nn.lstm import LSTM as LSTM
@@ -40,6 +44,8 @@ _HOMES = {
     "read_series": "data.layout",
     "SeriesData": "data.series",
     "split_series": "data.splits",
+    "LSTMClassifier": "estimators.arrays",
+    "LSTMRegressor": "estimators.arrays",
     "Result": "result",
     "fit": "experiment",
     "predict": "forecast",

@@ -1,8 +1,10 @@
 """Options: fields of a dataclass that are declared, typed, ranged and documented in one place."""
 
+import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
+from inspect import Parameter, Signature
 from typing import Any, NamedTuple, Self, get_args, get_origin
 
 from heldout.check import InputError, check_choice, check_number, did_you_mean
@@ -112,10 +114,7 @@ def documented(summary: str, example: str) -> Any:
     """
 
     def write(cls: type[Options]) -> type[Options]:
-        lines = [summary, "", "Parameters", "----------"]
-        for name, kind, default, text in cls.describe():
-            lines.append(f"{name} : {kind}, default {default!r}")
-            lines += textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent="    ")
+        lines = [summary, "", *_parameter_lines(cls.describe())]
         lines += [
             "",
             "Raises",
@@ -127,6 +126,46 @@ def documented(summary: str, example: str) -> Any:
         return cls
 
     return write
+
+
+def keyword_constructor(items: Sequence[Description], refuse: Callable[[type, str, Any], None]) -> Any:
+    """Give a class decorator that writes a constructor which keeps flat keyword arguments as attributes.
+
+    Their section of the docstring is put behind the first line of the class's own.
+
+    Parameters
+    ----------
+    items : sequence of Description
+        The arguments, in order.
+    refuse : callable
+        Called with the class, name and value of an argument that is none of these; raises.
+    """
+    defaults = {item.name: item.default for item in items}
+
+    def write(cls: Any) -> Any:
+        def __init__(self: Any, **params: Any) -> None:  # noqa: N807
+            for name in params.keys() - defaults.keys():
+                refuse(cls, name, params[name])
+            for name, default in defaults.items():
+                setattr(self, name, params.get(name, default))
+
+        signature = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+        signature += [Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name]) for name in defaults]
+        __init__.__signature__ = Signature(signature)  # type: ignore[attr-defined]
+        cls.__init__ = __init__
+        summary, _, rest = inspect.cleandoc(cls.__doc__).partition("\n\n")
+        cls.__doc__ = "\n".join([summary, "", *_parameter_lines(items), "", rest])
+        return cls
+
+    return write
+
+
+def _parameter_lines(items: Sequence[Description]) -> list[str]:
+    lines = ["Parameters", "----------"]
+    for name, kind, default, text in items:
+        lines.append(f"{name} : {kind}, default {default!r}")
+        lines += textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent="    ")
+    return lines
 
 
 def _to_plain(item: Field[Any], value: Any) -> Any:

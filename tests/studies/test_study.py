@@ -15,7 +15,8 @@ from heldout.studies.ledger import Ledger
 from heldout.studies.scale import by_moment
 from heldout.studies.study import cross_validate, job_key, make_context, plan, run_plan
 from heldout.training.baselines import standard_baselines
-from heldout.training.fit import fit_series, settle
+from heldout.training.fit import fit_series
+from heldout.training.settle import settle
 from tests.conftest import make_series
 
 LOOKBACK = 14

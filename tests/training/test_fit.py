@@ -11,7 +11,8 @@ import torch
 from heldout.data.splits import split_series
 from heldout.recipe import Recipe
 from heldout.training.checkpoint import ModelFileError, dump_tensors, parse_tensors
-from heldout.training.fit import SeriesModel, fit_series, settle
+from heldout.training.fit import SeriesModel, fit_series
+from heldout.training.settle import settle
 
 LOOKBACK = 14
 

@@ -245,3 +245,25 @@ def test_early_stopping_waits_for_its_first_epoch_and_never_takes_nan():
     assert [watch.improved(n, loss) for n, loss in enumerate([0.1, 0.2, 5.0])] == [False, False, True]
     assert not watch.improved(3, float("nan"))
     assert watch.stop
+
+
+def test_a_weight_multiplies_its_samples_loss_where_it_is_minimised_and_where_it_is_judged():
+    data, rows = waves(), torch.arange(160)
+    weight = np.random.default_rng(0).uniform(0.1, 2, 160)
+    weighted = ArrayData(data.x, data.y, weight=weight)
+    recipe = replace(PLAIN, batch_size=160, max_epochs=1, restore_best=False, regularization=0.0, lr=0.01)
+    network = Network(
+        Shape(lookback=12, n_inputs=1), recipe.resolved(), generator=torch.Generator().manual_seed(0)
+    )
+    plain = evaluate(network, data, rows, recipe)
+    torch.testing.assert_close(
+        evaluate(network, weighted, rows, recipe), plain * torch.from_numpy(weight).float()
+    )
+    # One whole-batch step of plain gradient descent, by hand.
+    sgd = replace(recipe, optimizer="sgd", clip_norm=0.0).resolved()
+    bias = network.head.bias.detach().clone()
+    train(network, weighted, rows, rows, sgd)
+    slope = (
+        -2 * (torch.from_numpy(weight).float() * data.y[:, 0, 0]).mean()
+    )  # the output layer starts at zero
+    torch.testing.assert_close(network.head.bias.detach(), bias - 0.01 * slope[None])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
 from heldout.check import InputError
@@ -20,6 +20,10 @@ class ArrayData:
         Class numbers from 0, or what is to be forecast.
     lengths : array of shape (n,) of int, optional
         Steps of each sample that hold data, the rest being padding at its end.
+    weight : array of shape (n,), optional
+        How much each sample counts in the mean of the losses; about 1 on average.
+    dtype : dtype, default float32
+        Precision of ``x``, and of what a network of that precision makes of it.
 
     Raises
     ------
@@ -33,14 +37,23 @@ class ArrayData:
     (5, torch.Size([2, 20, 3]))
     """
 
-    def __init__(self, x: ArrayLike, y: ArrayLike, *, lengths: ArrayLike | None = None) -> None:
-        inputs, targets = np.asarray(x, dtype=np.float32), np.asarray(y)
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        lengths: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        inputs, targets = np.asarray(x, dtype=dtype), np.asarray(y)
         if inputs.ndim != 3 or len(inputs) != len(targets):
             raise InputError(
                 f"x must be (n, T, F) and y hold n targets, got {inputs.shape} and {targets.shape}"
             )
         self.x = torch.from_numpy(inputs.copy())
         self.y = torch.from_numpy(targets.astype(np.float32 if targets.ndim == 3 else np.int64))
+        self.weight = None if weight is None else torch.from_numpy(np.array(weight, dtype=np.float32))
         self.lengths: Tensor | None = None
         if lengths is not None:
             self.lengths = torch.from_numpy(np.array(lengths, dtype=np.int64))
@@ -70,4 +83,9 @@ class ArrayData:
         Batch
         """
         y = self.y[rows] if labelled else torch.empty(0)
-        return Batch(x=self.x[rows], y=y, lengths=None if self.lengths is None else self.lengths[rows])
+        return Batch(
+            x=self.x[rows],
+            y=y,
+            lengths=None if self.lengths is None else self.lengths[rows],
+            weight=None if self.weight is None else self.weight[rows],
+        )

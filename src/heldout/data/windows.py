@@ -29,6 +29,8 @@ class Batch(NamedTuple):
         Numbers that belong to the series.
     lengths : Tensor of shape (B,), int64, or None
         Steps that hold data where they differ; the rest is padding at the end.
+    weight : Tensor of shape (B,) or None
+        How much each sample counts in the mean of the losses; about 1 on average.
     """
 
     x: Tensor
@@ -38,6 +40,7 @@ class Batch(NamedTuple):
     future: Tensor | None = None
     static: Tensor | None = None
     lengths: Tensor | None = None
+    weight: Tensor | None = None
 
 
 class Source(Protocol):

@@ -255,7 +255,7 @@ def cross_validate(
     data : SeriesData
         The series.
     candidates : mapping of str to Recipe or Baseline
-        Recipes are settled (`heldout.training.fit.settle`) and agree in transform; baselines come from
+        Recipes are settled (`heldout.training.settle.settle`) and agree in transform; baselines come from
         `heldout.training.baselines`.
     folds : sequence of Fold
         From `heldout.data.splits.split_series`.

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heldout.check import InputError, check_number
+from heldout.check import check_number
 from heldout.data.prepare import Prepare
 from heldout.data.series import FloatArray, IntArray, SeriesData
-from heldout.data.transforms import choose_transforms, is_differenced
+from heldout.data.transforms import is_differenced
 from heldout.data.windows import Windows
 from heldout.nn.networks import Network, Shape, Shortcut
 from heldout.recipe import Recipe
@@ -19,11 +19,10 @@ from heldout.training.checkpoint import Checkpoint, ModelFileError
 from heldout.training.loop import History, Report, evaluate, forecast, spread, train
 from heldout.training.losses import n_outputs
 from heldout.training.ridge import MAX_FEATURES, MAX_ROWS, fit_ridge
+from heldout.training.settle import settle
 
 _RIDGE_BLOCK = 4096
 _SHRINK_BLOCK = 20
-_LONG_WINDOW = 28  # longer windows are cut into about 12 segments
-_STEPS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,87 +159,6 @@ class SeriesModel:
             )
         except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the model file does not describe a model: {error}") from error
-
-
-def settle_transform(recipe: Recipe, data: SeriesData, rows: IntArray) -> tuple[Recipe, tuple[str, ...]]:
-    """Replace ``transform="auto"`` by what these training rows say; with several targets, by what most of them say.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Settled.
-    data : SeriesData
-        The series.
-    rows : array of int64
-        Origins of the training samples of the earliest fold.
-
-    Returns
-    -------
-    recipe : Recipe
-    reasons : tuple of str
-        One sentence per target.
-    """
-    assert recipe.lookback is not None
-    transforms, reasons = choose_transforms(data, rows, recipe.lookback, recipe.transform)
-    votes = transforms[: len(data.targets)]
-    return replace(recipe, transform=max(votes, key=votes.count)), reasons
-
-
-def settle(recipe: Recipe, data: SeriesData) -> Recipe:
-    """Fill what a recipe leaves to the data (lookback, segment) and to its dial.
-
-    The window holds two seasons, four horizons and 60 rows, whichever is longest, but no more than a sixth of the
-    longest series. Windows of more than 28 rows are cut into about 12 segments of equal length.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        As the user gave it.
-    data : SeriesData
-        The series.
-
-    Returns
-    -------
-    Recipe
-        Without None in ``lookback``, ``segment`` and the rates.
-
-    Raises
-    ------
-    InputError
-        If the recipe does not fit series.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from heldout.data.layout import read_series
-    >>> data = read_series(pl.DataFrame({"y": np.arange(400.0) % 7}), target="y", horizon=20)
-    >>> settled = settle(Recipe(), data)
-    >>> settled.lookback, settled.segment, settled.output_dropout
-    (66, 6, 0.3)
-    """
-    season = data.frequency.season
-    longest = int(np.diff(data.segment_offsets).max())
-    lookback = recipe.lookback or max(2, min(max(2 * season, 4 * data.horizon, 60), longest // 6))
-    segment = recipe.segment
-    if segment is None:
-        segment = 1 if lookback <= _LONG_WINDOW else _segment(lookback)
-    if segment > lookback:
-        raise InputError(
-            f"a segment of {segment} rows is longer than the window of {lookback}: shorten it, or set lookback"
-        )
-    if recipe.window_norm == "standard" and lookback < 2:
-        raise InputError("window_norm='standard' needs a window of 2 rows or more, got lookback 1")
-    if recipe.loss == "cross_entropy":
-        raise InputError(
-            "loss='cross_entropy' is for classes, a series has numbers: choose squared, absolute, huber or quantile"
-        )
-    return replace(recipe.resolved(), lookback=lookback, segment=segment)
-
-
-def _segment(lookback: int) -> int:
-    """The divisor nearest to a twelfth of the window, if one gives 8 to 16 segments."""
-    near = [d for d in range(1, lookback + 1) if lookback % d == 0 and 8 <= lookback // d <= 16]
-    return min(near, key=lambda d: abs(d - lookback / _STEPS)) if near else -(-lookback // _STEPS)
 
 
 def fit_series(

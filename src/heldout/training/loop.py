@@ -164,9 +164,10 @@ class _Run:
         output = self.network(
             batch.x, future=batch.future, static=batch.static, lengths=batch.lengths, generator=self.generator
         )
-        loss = sample_losses(
+        losses = sample_losses(
             _scaled(output.forecast, batch), batch.y, recipe, smoothing=recipe.label_smoothing
-        ).mean()
+        )
+        loss = _weighted(losses, batch).mean()
         if recipe.l2:
             loss = loss + l2_penalty(self.lstm_weights, recipe.l2)
         if recipe.dense_l2:
@@ -293,7 +294,7 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 
 @torch.no_grad()
 def evaluate(network: Network, source: Source, rows: Tensor, recipe: Recipe) -> Tensor:
-    """Loss of each sample in evaluation mode: no dropout, no penalty, no smoothing.
+    """Loss of each sample in evaluation mode, times its weight where there is one: no dropout, no penalty, no smoothing.
 
     Parameters
     ----------
@@ -309,7 +310,7 @@ def evaluate(network: Network, source: Source, rows: Tensor, recipe: Recipe) -> 
     for part in rows.split(_EVAL_BATCH):
         batch = source.gather(part)
         output = network(batch.x, future=batch.future, static=batch.static, lengths=batch.lengths)
-        losses.append(sample_losses(_scaled(output.forecast, batch), batch.y, recipe))
+        losses.append(_weighted(sample_losses(_scaled(output.forecast, batch), batch.y, recipe), batch))
     return torch.cat(losses)
 
 
@@ -338,6 +339,10 @@ def forecast(network: Network, source: Source, rows: Tensor) -> Tensor:
 
 def _scaled(out: Tensor, batch: Batch) -> Tensor:
     return out * batch.scale[..., None] if batch.scale is not None else out
+
+
+def _weighted(losses: Tensor, batch: Batch) -> Tensor:
+    return losses if batch.weight is None else losses * batch.weight
 
 
 def spread(rows: Tensor, most: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Estimators by the contract of scikit-learn."""

@@ -1,0 +1,107 @@
+"""What a recipe leaves open, decided from the data: window, segments, transform."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from heldout.check import InputError
+from heldout.data.series import IntArray, SeriesData
+from heldout.data.transforms import choose_transforms
+from heldout.recipe import Recipe
+
+_LONG_WINDOW = 28  # longer windows are cut into about 12 segments
+_STEPS = 12
+
+
+def settle_transform(recipe: Recipe, data: SeriesData, rows: IntArray) -> tuple[Recipe, tuple[str, ...]]:
+    """Replace ``transform="auto"`` by what these training rows say; with several targets, by what most of them say.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Settled.
+    data : SeriesData
+        The series.
+    rows : array of int64
+        Origins of the training samples of the earliest fold.
+
+    Returns
+    -------
+    recipe : Recipe
+    reasons : tuple of str
+        One sentence per target.
+    """
+    assert recipe.lookback is not None
+    transforms, reasons = choose_transforms(data, rows, recipe.lookback, recipe.transform)
+    votes = transforms[: len(data.targets)]
+    return replace(recipe, transform=max(votes, key=votes.count)), reasons
+
+
+def settle(recipe: Recipe, data: SeriesData) -> Recipe:
+    """Fill what a recipe leaves to the data (lookback, segment) and to its dial.
+
+    The window holds two seasons, four horizons and 60 rows, whichever is longest, but no more than a sixth of the
+    longest series. Windows of more than 28 rows are cut into about 12 segments of equal length.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        As the user gave it.
+    data : SeriesData
+        The series.
+
+    Returns
+    -------
+    Recipe
+        Without None in ``lookback``, ``segment`` and the rates.
+
+    Raises
+    ------
+    InputError
+        If the recipe does not fit series.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from heldout.data.layout import read_series
+    >>> data = read_series(pl.DataFrame({"y": np.arange(400.0) % 7}), target="y", horizon=20)
+    >>> settled = settle(Recipe(), data)
+    >>> settled.lookback, settled.segment, settled.output_dropout
+    (66, 6, 0.3)
+    """
+    season = data.frequency.season
+    longest = int(np.diff(data.segment_offsets).max())
+    lookback = recipe.lookback or max(2, min(max(2 * season, 4 * data.horizon, 60), longest // 6))
+    segment = recipe.segment
+    if segment is None:
+        segment = choose_segment(lookback)
+    if segment > lookback:
+        raise InputError(
+            f"a segment of {segment} rows is longer than the window of {lookback}: shorten it, or set lookback"
+        )
+    if recipe.window_norm == "standard" and lookback < 2:
+        raise InputError("window_norm='standard' needs a window of 2 rows or more, got lookback 1")
+    if recipe.loss == "cross_entropy":
+        raise InputError(
+            "loss='cross_entropy' is for classes, a series has numbers: choose squared, absolute, huber or quantile"
+        )
+    return replace(recipe.resolved(), lookback=lookback, segment=segment)
+
+
+def choose_segment(lookback: int) -> int:
+    """Give the rows per segment of a window: 1 up to 28 rows, else the divisor nearest to a twelfth that gives 8 to 16 segments.
+
+    Parameters
+    ----------
+    lookback : int
+        Rows in the window. Where no divisor will do, it is a twelfth, rounded up.
+
+    Examples
+    --------
+    >>> choose_segment(28), choose_segment(150), choose_segment(31)
+    (1, 10, 3)
+    """
+    if lookback <= _LONG_WINDOW:
+        return 1
+    near = [d for d in range(1, lookback + 1) if lookback % d == 0 and 8 <= lookback // d <= 16]
+    return min(near, key=lambda d: abs(d - lookback / _STEPS)) if near else -(-lookback // _STEPS)
