@@ -179,11 +179,11 @@ def init(
 ) -> None:
     """Read a table and write a commented TOML file with all options, to change and to give to --config."""
     settings = _configure(None, {"target": target, "time": time, "id": id}, None)
-    from heldout import experiment
+    from heldout.task import read
 
     if output.exists():
         raise InputError(f"{output} is there already: remove it or name another with -o")
-    data = experiment.read(source, settings.data)
+    data = read(source, settings.data)
     for note in data.notes:
         typer.echo(f"· {note}", err=True)
     settings = settings.with_values({"horizon": data.horizon, "past": list(data.past)})

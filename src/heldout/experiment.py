@@ -3,31 +3,26 @@
 read -> split (sealed test, walk-forward folds) -> fit everything on every fold -> score -> run directory
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from heldout.check import InputError, check_choice
-from heldout.config import Config, DataOptions
-from heldout.data.layout import read_series
-from heldout.data.series import SeriesData
-from heldout.data.splits import Fold, split_series
-from heldout.data.transforms import is_differenced
+from heldout.check import check_choice
+from heldout.config import Config
 from heldout.recipe import Recipe
-from heldout.result import HELDOUT, Result
+from heldout.result import Result
 from heldout.runs import Run, environment
 from heldout.scoring import Fits
 from heldout.seal import take_look
 from heldout.studies.engine import Engine, LocalEngine
 from heldout.studies.ledger import Finished, Ledger
-from heldout.studies.study import Job, make_context, plan, run_plan
-from heldout.training.baselines import standard_baselines
+from heldout.studies.optimism import optimism_and_drift
+from heldout.studies.study import Context, Job, make_context, run_plan
+from heldout.summary import describe_data, describe_splits
+from heldout.task import Task
 from heldout.training.lags import Baseline
-from heldout.training.season import find_season
-from heldout.training.settle import settle, settle_transform
 
 
 class Listener(Protocol):
@@ -109,145 +104,56 @@ def fit(
         If the table or the configuration breaks a rule.
     """
     listener = listener or Silent()
-    data = read(source, config.data)
-    recipe, folds, reasons = _settle(data, config)
-    season, season_note = _season(data, recipe, folds[0], config)
-    notes = [
-        *data.notes,
-        *_describe(data, recipe, folds),
-        *(f"transform of {why}" for why in reasons),
-        season_note,
-    ]
-    for text in notes:
+    task = Task.make(source, config, rivals or {})
+    data, folds = task.data, task.folds
+    for text in task.notes:
         listener.note(text)
-    candidates = _candidates(data, recipe, season)
-    rivals = {name: _aligned(model, recipe, data) for name, model in (rivals or {}).items()}
     if gate is not None:
-        check_choice("--fail-if-worse-than", gate, [*candidates, *rivals])
-    seeds = range(config.study.first_seed, config.study.first_seed + config.study.n_seeds)
-    jobs = plan(rivals, folds[-1:], seeds[:1]) + plan(candidates, folds, seeds)
+        check_choice("--fail-if-worse-than", gate, [*task.candidates, *task.rivals])
     with Run.open(config, data.fingerprint, out=out) as run, Ledger(run.ledger_path) as ledger:
-        context = make_context(data, recipe, folds[0], run.path / "checkpoints", metric=config.study.metric)
+        context = make_context(
+            data, task.recipe, folds[0], run.path / "checkpoints", metric=config.study.metric
+        )
         context.scale.targets(data)  # a target that cannot be scored is refused here, before the look
         looks = take_look(run, ledger, data, folds[-1].test.rows(data, context.lookback))
-        listener.begin(jobs)
+        jobs, inside = task.jobs(), task.inside_jobs()
+        listener.begin(jobs + inside)
         results = run_plan(
             context,
-            jobs,
+            jobs + inside,
             ledger,
             engine=engine or LocalEngine(),
             on_progress=listener.epoch,
             on_finished=listener.finished,
         )
-        table = Fits(jobs, results, context, folds)
-        model = table.final_model()
+        fits = Fits(jobs, results[: len(jobs)], context, folds)
+        model = fits.final_model()
         found = model.prepare.describe()
         for text in found:
             listener.note(text)
-        result = table.result(run, list(candidates), notes + found, model, looks)
+        result = fits.result(run, list(task.candidates), [*task.notes, *found], model, looks)
         scores = result.to_dict() | {
-            "losses": table.fold_losses(),
+            "losses": fits.fold_losses(),
+            "overfit": _overfit(task, context, results[len(jobs) :]),
+            "data": describe_data(data, model.prepare),
+            "splits": describe_splits(data, folds, context.lookback),
+            "command": _command(source, run),
             "environment": environment(),
         }
-        resolved = replace(config, data=replace(config.data, horizon=data.horizon), recipe=recipe)
-        run.save(resolved, model, scores, table.predictions(model))
+        resolved = replace(config, data=replace(config.data, horizon=data.horizon), recipe=task.recipe)
+        run.save(resolved, model, scores, fits.predictions(model))
     return result
 
 
-def read(source: object, options: DataOptions) -> SeriesData:
-    """Read a table as the options say (`heldout.data.layout.read_series`)."""
-    if not options.target:
-        raise InputError("no target column is given: name what is to be forecast, e.g. --target close")
-    return read_series(source, **vars(options))
+def _overfit(task: Task, context: Context, inside: list[Finished]) -> dict[str, Any]:
+    if task.inside is None:
+        return {"why_not": "the training period is too short to hold blocks of it out"}
+    return optimism_and_drift(context, task.inside, inside[0])
 
 
-def split(data: SeriesData, recipe: Recipe, config: Config) -> tuple[Fold, ...]:
-    """Cut the series as the study's options say (`heldout.data.splits.split_series`)."""
-    assert recipe.lookback is not None
-    study = config.study
-    return split_series(
-        data,
-        recipe.lookback,
-        test_size=study.test_size,
-        n_folds=study.n_folds,
-        first_train=study.first_train,
-        valid_size=study.valid_size,
-    )
-
-
-def _aligned(model: Recipe | Baseline, recipe: Recipe, data: SeriesData) -> Recipe | Baseline:
-    """A rival recipe sees the same windows and is scored on the same scale."""
-    if not isinstance(model, Recipe):
-        return model
-    if model.lookback not in (None, recipe.lookback):
-        raise InputError(
-            f"a rival sees the same windows: leave its lookback at None, got {model.lookback}, not {recipe.lookback}"
-        )
-    return settle(replace(model, lookback=recipe.lookback, transform=recipe.transform), data)
-
-
-def _settle(data: SeriesData, config: Config) -> tuple[Recipe, tuple[Fold, ...], tuple[str, ...]]:
-    """The recipe with everything decided, on the first fold's training rows where rows decide; the folds; the reasons."""
-    recipe = settle(config.recipe, data)
-    assert recipe.lookback is not None
-    folds = split(data, recipe, config)
-    recipe, reasons = settle_transform(recipe, data, folds[0].train.rows(data, recipe.lookback))
-    return recipe, folds, reasons
-
-
-def _candidates(data: SeriesData, recipe: Recipe, season: int | None) -> dict[str, Recipe | Baseline]:
-    """The baselines, and the recipe."""
-    assert recipe.lookback is not None
-    baselines = standard_baselines(season, lookback=recipe.lookback, n_targets=len(data.targets))
-    found: dict[str, Recipe | Baseline] = {baseline.name: baseline for baseline in baselines}
-    if is_differenced(recipe.transform):
-        del found["mean"]  # of a level that wanders; the mean change is drift's
-    return found | {HELDOUT: recipe}
-
-
-def _season(data: SeriesData, recipe: Recipe, first: Fold, config: Config) -> tuple[int | None, str]:
-    """The season given, or the one found in the first fold's training rows."""
-    assert recipe.lookback is not None
-    if config.study.season is not None:
-        return (
-            config.study.season,
-            f"season of {config.study.season} rows, as given{_left_out(config.study.season, recipe)}",
-        )
-    seen = np.zeros(data.n_rows, bool)
-    seen[first.train.rows(data, recipe.lookback)] = True
-    columns = data.values[:, data.indices(data.targets)]
-    complete = seen & ~np.isnan(columns).any(axis=1)
-    offsets = np.concatenate([[0], np.cumsum(np.add.reduceat(complete, data.offsets[:-1]))])
-    candidates = [season for season in _seasons(data) if season > 1]
-    found = find_season(columns[complete], candidates, offsets=offsets)
-    calendar = data.frequency.season
-    if found.rows is not None or calendar == 1 or data.frequency.unit == "business day":
-        return found.rows, found.note + _left_out(found.rows or 1, recipe)
-    return (
-        calendar,
-        f"{found.note}; the seasonal baseline takes the calendar's {calendar} rows{_left_out(calendar, recipe)}",
-    )
-
-
-def _left_out(season: int, recipe: Recipe) -> str:
-    long = recipe.lookback is not None and season > recipe.lookback
-    return f"; longer than the window of {recipe.lookback}, so there is no seasonal baseline" if long else ""
-
-
-def _seasons(data: SeriesData) -> list[int]:
-    """Seasons to look for: the calendar's, and those of the longer cycles above it."""
-    more = {"hour": [168], "day": [365], "business day": [21, 252], "row": [4, 5, 7, 12, 24, 52]}
-    return [data.frequency.season, *more.get(data.frequency.name, [])]
-
-
-def _describe(data: SeriesData, recipe: Recipe, folds: tuple[Fold, ...]) -> list[str]:
-    assert recipe.lookback is not None
-    counts = {
-        part: len(getattr(folds[-1], part).rows(data, recipe.lookback)) for part in ("train", "valid", "test")
-    }
-    return [
-        f"forecasts {', '.join(data.targets)} {data.horizon} step{'s' if data.horizon > 1 else ''} ahead from windows of {recipe.lookback} rows"
-        + (f", cut into segments of {recipe.segment}" if recipe.segment != 1 else ""),
-        f"final split: {counts['train']} windows train, {counts['valid']} say when to stop, {counts['test']} are sealed; "
-        f"{len(folds) - 1} walk-forward folds before",
-    ]
+def _command(source: object, run: Run) -> str:
+    """What repeats a run."""
+    config = run.path / "config.toml"
+    if isinstance(source, str | Path):
+        return f"heldout fit {shlex.quote(str(source))} --config {shlex.quote(str(config))}"
+    return f"heldout.fit(table, heldout.Config.read({str(config)!r}))"

@@ -61,12 +61,33 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Three spans that follow each other: one trains, one stops the training, one judges it."""
+    """Three spans that follow each other: one trains, one stops the training, one judges it.
+
+    Attributes
+    ----------
+    name : str
+        "fold 1", ..., "final".
+    train, valid, test : Span
+        In order of time.
+    held : tuple of Span
+        Blocks inside ``train`` that are kept out of it (`hold_out_inside`).
+    """
 
     name: str
     train: Span
     valid: Span
     test: Span
+    held: tuple[Span, ...] = ()
+
+    def train_rows(self, data: SeriesData, lookback: int) -> IntArray:
+        """Origins that train: those of ``train``, without any whose window or labels touch the labels of a held block."""
+        rows = self.train.rows(data, lookback)
+        before = np.maximum(rows - lookback, data.offsets[data.series_of_row[rows]])  # differences read it
+        first, last = data.time[before], data.time[rows + data.horizon]
+        for block in self.held:
+            labels_end = data.time[block.rows(data, lookback) + data.horizon].max()
+            rows, first, last = (x[(last <= block.start) | (first > labels_end)] for x in (rows, first, last))
+        return rows
 
 
 def split_series(

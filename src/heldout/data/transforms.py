@@ -173,12 +173,10 @@ def seen_rows(data: SeriesData, rows: IntArray, lookback: int) -> NDArray[np.boo
     """Rows that training samples can see, inputs and labels, as a mask."""
     if not len(rows):
         raise InputError("there are no training rows: shorten lookback or horizon, or give more data")
-    seen = np.zeros(data.n_rows, bool)
-    series = data.series_of_row[rows]
-    for number in np.unique(series):
-        own = rows[series == number]
-        seen[own.min() - lookback + 1 : own.max() + data.horizon + 1] = True
-    return seen
+    edges = np.zeros(data.n_rows + 1, np.int64)
+    np.add.at(edges, rows - lookback + 1, 1)
+    np.add.at(edges, rows + data.horizon + 1, -1)
+    return edges.cumsum()[:-1] > 0
 
 
 def check_positive(x: FloatArray, name: str) -> None:

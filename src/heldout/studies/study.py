@@ -27,7 +27,9 @@ from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.scale import Scale, by_moment
 from heldout.training.checkpoint import Checkpoint, dump_tensors
 from heldout.training.fit import fit_series
-from heldout.training.lags import Baseline, LagWindows
+from heldout.training.lags import Baseline, LagWindows, thin
+
+_MOST_JUDGED = 10_000  # training samples on which a loss is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,13 +128,13 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
     -------
     Finished
         ``arrays``: ``origin`` (n,) row numbers, ``forecast`` (n, S, K) and, of a quantile recipe, ``quantiles``
-        (n, S, K, Q), ``loss`` (n,); all over the fold's test.
+        (n, S, K, Q), ``loss`` (n,); all over the fold's test. Of a fold with held blocks also the origins and losses of
+        these and of training samples: ``held_origin``, ``held_loss``, ``train_origin``, ``train_loss``.
     """
     began = time.perf_counter()
     data, key = context.data, job_key(context, job)
-    parts = {
-        part: getattr(job.fold, part).rows(data, context.lookback) for part in ("train", "valid", "test")
-    }
+    parts = {part: getattr(job.fold, part).rows(data, context.lookback) for part in ("valid", "test")}
+    parts["train"] = job.fold.train_rows(data, context.lookback)
     windows = context.windows()
     truth = windows.ahead(parts["test"])
     arrays: dict[str, Any] = {"origin": parts["test"]}
@@ -158,6 +160,9 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
         arrays["forecast"] = fitted.point(scored)
         if job.model.loss == "quantile":
             arrays["quantiles"] = scored
+        for part, rows in _inside(context, job.fold, parts["train"]).items():
+            loss = context.scale.losses(fitted.point(fitted.predict(data, rows)), windows.ahead(rows))
+            arrays |= {f"{part}_origin": rows, f"{part}_loss": loss}
         history, model = run.epochs, dump_tensors(*fitted.to_file_parts())
         scores |= {"best_epoch": run.best_epoch, "n_parameters": fitted.n_parameters}
     else:
@@ -175,6 +180,14 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
         model=model,
         seconds=time.perf_counter() - began,
     )
+
+
+def _inside(context: Context, fold: Fold, train: IntArray) -> dict[str, IntArray]:
+    """Origins on which a fold with held blocks is judged within its training period."""
+    if not fold.held:
+        return {}
+    held = np.concatenate([block.rows(context.data, context.lookback) for block in fold.held])
+    return {"held": np.sort(held), "train": train[thin(len(train), _MOST_JUDGED)]}
 
 
 def run_plan(
