@@ -9,8 +9,8 @@ import heldout
 
 SOURCES = sorted((Path(__file__).parents[1] / "src" / "heldout").rglob("*.py"))
 PUBLIC = {
-    "Config", "InputError", "LSTM", "LSTMClassifier", "LSTMRegressor", "Recipe", "Result", "Run", "SeriesData", "SeriesModel",
-    "cross_validate", "fit", "fit_series", "predict", "read_series", "split_series",
+    "Config", "Forecast", "InputError", "LSTM", "LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "Recipe", "Result", "Run", "SeriesData", "SeriesModel",
+    "compare", "cross_validate", "fit", "fit_series", "load", "predict", "read_series", "split_series", "write_report",
 }  # fmt: skip
 
 

@@ -11,8 +11,11 @@ The contents page; each name is loaded when it is first used, so that ``heldout 
 `fit_series`, `SeriesModel`   one fit
 `cross_validate`              recipes and baselines on the same folds
 `predict`, `Run`              forecasts from a run directory
+`write_report`, `compare`     a run as a page; runs side by side
 `LSTMRegressor`               sequences in arrays to numbers, for scikit-learn
 `LSTMClassifier`              sequences in arrays to classes, for scikit-learn
+`LSTMForecaster`, `Forecast`  series in tables or arrays to forecasts, for scikit-learn
+`load`                        an estimator from the file that its ``save`` wrote
 `InputError`                  what is raised where data, file or argument break a rule
 ============================  ================================================================
 """
@@ -28,10 +31,15 @@ if TYPE_CHECKING:
     from heldout.data.splits import split_series as split_series
     from heldout.estimators.arrays import LSTMClassifier as LSTMClassifier
     from heldout.estimators.arrays import LSTMRegressor as LSTMRegressor
+    from heldout.estimators.files import load as load
+    from heldout.estimators.forecast_table import Forecast as Forecast
+    from heldout.estimators.forecaster import LSTMForecaster as LSTMForecaster
     from heldout.experiment import fit as fit
     from heldout.forecast import predict as predict
     from heldout.nn.lstm import LSTM as LSTM
     from heldout.recipe import Recipe as Recipe
+    from heldout.report.compare import compare as compare
+    from heldout.report.run_report import write_report as write_report
     from heldout.result import Result as Result
     from heldout.runs import Run as Run
     from heldout.studies.study import cross_validate as cross_validate
@@ -46,11 +54,16 @@ _HOMES = {
     "split_series": "data.splits",
     "LSTMClassifier": "estimators.arrays",
     "LSTMRegressor": "estimators.arrays",
+    "load": "estimators.files",
+    "Forecast": "estimators.forecast_table",
+    "LSTMForecaster": "estimators.forecaster",
     "Result": "result",
     "fit": "experiment",
     "predict": "forecast",
     "LSTM": "nn.lstm",
     "Recipe": "recipe",
+    "compare": "report.compare",
+    "write_report": "report.run_report",
     "Run": "runs",
     "cross_validate": "studies.study",
     "SeriesModel": "training.fit",

@@ -67,6 +67,8 @@ Ignore = Annotated[
 Horizon = Annotated[
     int | None, typer.Option("--horizon", help="Steps ahead to forecast [default: from the calendar].")
 ]
+Test = Annotated[str | None, typer.Option("--test", help="Table of rows that follow: the sealed test.")]
+Season = Annotated[int | None, typer.Option("--season", help="Rows in a season [default: found].")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file, as `heldout init` writes it.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Any option of the TOML file, e.g. --set hidden_size=64.")
@@ -112,6 +114,8 @@ def fit(
     static: Static = None,
     ignore: Ignore = None,
     horizon: Horizon = None,
+    test: Test = None,
+    season: Season = None,
     config: ConfigFile = None,
     set_: Set = None,
     out: Out = None,
@@ -131,6 +135,8 @@ def fit(
         "static": static,
         "ignore": ignore,
         "horizon": horizon,
+        "test": test,
+        "season": season,
     }
     settings = _configure(config, named, set_)
     from heldout import experiment
@@ -141,6 +147,7 @@ def fit(
             source, settings, out=out, engine=LocalEngine(workers), listener=display, gate=fail_if_worse_than
         )
     _show(result, as_json=as_json)
+    _write_report(result, as_json=as_json)
     _gate(result, fail_if_worse_than)
 
 
@@ -205,6 +212,53 @@ def demo(out: Out = None, workers: Workers = None, as_json: Json = False) -> Non
     _show(result, as_json=as_json)
     if not as_json:
         typer.echo(demonstration.meaning(result))
+    _write_report(result, as_json=as_json)
+
+
+@_command
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory that `heldout fit` wrote.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="The file; report.html in the run directory if not given."),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Write the report of a run: one HTML file with everything in it."""
+    from heldout.report.run_report import write_report
+
+    path = write_report(run, output)
+    typer.echo(str(path))
+    if open_:
+        typer.launch(path.resolve().as_uri())
+
+
+@_command
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Two run directories or more; the first is what the others are held against."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write it as an HTML file, too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Put runs side by side: scores, what differs in them, and the paired difference on the sealed rows that they share."""
+    from heldout.report.compare import compare as put_side_by_side
+    from heldout.report.compare_page import differences_table, scores_table, write_comparison
+    from heldout.report.terminal import print_table
+
+    found = put_side_by_side(*runs)
+    if output is not None:
+        typer.echo(str(write_comparison(found, output)), err=True)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict()))
+        return
+    for table in (scores_table(found, "skill"), scores_table(found, "loss"), differences_table(found)):
+        print_table(table, least_width=_WIDTH)
+    for pair in found.pairs:
+        typer.echo(pair.sentence)
 
 
 def main() -> None:
@@ -216,7 +270,7 @@ def _configure(file: Path | None, named: dict[str, Any], assignments: list[str] 
     """The file, then the options by name, then --set."""
     from heldout.config import Config
 
-    values = {f"data.{name}": value for name, value in named.items() if value not in (None, [])}
+    values = {name: value for name, value in named.items() if value not in (None, [])}
     for text in assignments or []:
         name, equals, value = text.partition("=")
         if not equals:
@@ -250,6 +304,8 @@ def _show(result: "Result", *, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from heldout.studies.coverage import describe_interval
+
     table = Table(
         title=f"{result.metric}, {result.test_rows} sealed test rows",
         title_justify="left",
@@ -278,11 +334,34 @@ def _show(result: "Result", *, as_json: bool) -> None:
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
     console.print(table)
+    if result.accuracy:
+        _print_accuracy(result.accuracy)
     typer.echo(result.sentence)
+    for entry in result.intervals:
+        typer.echo(describe_interval(entry))
     seeds = f"mean of {result.n_seeds} seeds" if result.n_seeds > 1 else "1 seed"
     typer.echo(
         f"{result.n_folds} folds; {seeds}; look {result.looks} at this test; run directory {result.path}"
     )
+
+
+def _print_accuracy(accuracy: dict[str, Any]) -> None:
+    from heldout.report.blocks import Table
+    from heldout.report.terminal import print_table
+
+    found, names = accuracy["rows"], ("smape", "mase", "owa")
+    rows = [[row["name"], *("-" if row[n] is None else f"{row[n]:.3f}" for n in names)] for row in found]
+    own = [row["name"] for row in found].index("heldout")
+    header = ["", "sMAPE %", "MASE", "OWA"]
+    table = Table(caption="on the test table", header=header, rows=rows, strong=(own,))
+    print_table(table, least_width=_WIDTH)
+    typer.echo(f"{accuracy['definition']}\n")
+
+
+def _write_report(result: "Result", *, as_json: bool) -> None:
+    from heldout.report.run_report import write_report
+
+    typer.echo(f"report {write_report(result.path)}", err=as_json)
 
 
 def _range(low: float, high: float, form: str) -> str:

@@ -39,6 +39,15 @@ class DataOptions(Options):  # noqa: D101 - written by `documented`
     )
     max_gap: int = option(10, "No window crosses a hole of more than this many steps.", low=1)
     encoding: str = option("utf-8", "How a text file is encoded.")
+    layout: str = option(
+        "auto",
+        "One row per time, or one series per row; 'auto' is wide where no column is named and the table looks so.",
+        choices=("auto", "long", "wide"),
+    )
+    test: str = option(
+        "auto",
+        "File of rows that follow and are the sealed test; 'auto' takes one beside the table with test for train in its name, 'none' takes none.",
+    )
 
 
 @documented("How the model is judged.", ">>> StudyOptions().test_size\n0.2")
@@ -84,6 +93,15 @@ class StudyOptions(Options):  # noqa: D101 - written by `documented`
     season: int | None = option(
         None, "Rows in a season, for the seasonal baseline; by default found in the training rows.", low=1
     )
+    level: float = option(
+        0.9,
+        "Coverage of the intervals, which are calibrated on the validation rows.",
+        low=0,
+        high=1,
+        open_low=True,
+        open_high=True,
+    )
+    mc_dropout: int = option(0, "Passes of Monte Carlo dropout over the sealed test; 0 leaves it out.", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +144,10 @@ class Config:
             changed[part][option_name] = value
         parts = {part: getattr(self, part).with_values(new) for part, new in changed.items()}
         return type(self)(**parts)
+
+    def _repr_html_(self) -> str:
+        """The options of each part that differ from their defaults."""
+        return "".join(getattr(self, item.name)._repr_html_() for item in fields(self))
 
     @classmethod
     def _find(cls, name: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from heldout.studies.optimism import optimism_and_drift
 from heldout.studies.study import Context, Job, make_context, run_plan
 from heldout.summary import describe_data, describe_splits
 from heldout.task import Task
+from heldout.training.intervals import check_masks
 from heldout.training.lags import Baseline
 
 
@@ -70,6 +71,7 @@ def fit(
     listener: Listener | None = None,
     rivals: Mapping[str, Recipe | Baseline] | None = None,
     gate: str | None = None,
+    test: object = None,
 ) -> Result:
     """Fit a regularised LSTM to the series in a table and find out, honestly, what it is worth.
 
@@ -80,9 +82,9 @@ def fit(
     Parameters
     ----------
     source : path or data frame
-        A table in long form, see `heldout.data.layout.read_series`.
+        A table, see `heldout.data.layout.read_series`.
     config : Config
-        Columns, splits, recipe. ``config.data.target`` is needed.
+        Columns, splits, recipe. ``config.data.target`` is needed unless the table holds one series per row.
     out : path, optional
         The run directory; by default a numbered one under ``runs``.
     engine : Engine, optional
@@ -93,6 +95,8 @@ def fit(
         More candidates, compared on the sealed test alone, recipes with the first seed and the main one's lookback.
     gate : str, optional
         A candidate that the caller will hold the result against; refused before any fit if there will be none so named.
+    test : path or data frame, optional
+        Rows that follow those of ``source``: the sealed test, instead of ``config.data.test``.
 
     Returns
     -------
@@ -104,12 +108,14 @@ def fit(
         If the table or the configuration breaks a rule.
     """
     listener = listener or Silent()
-    task = Task.make(source, config, rivals or {})
+    task = Task.make(source, config, rivals or {}, test=test)
     data, folds = task.data, task.folds
     for text in task.notes:
         listener.note(text)
     if gate is not None:
         check_choice("--fail-if-worse-than", gate, [*task.candidates, *task.rivals])
+    if config.study.mc_dropout:
+        check_masks(task.recipe)
     with Run.open(config, data.fingerprint, out=out) as run, Ledger(run.ledger_path) as ledger:
         context = make_context(
             data, task.recipe, folds[0], run.path / "checkpoints", metric=config.study.metric
@@ -126,22 +132,26 @@ def fit(
             on_progress=listener.epoch,
             on_finished=listener.finished,
         )
-        fits = Fits(jobs, results[: len(jobs)], context, folds)
+        fits = Fits(jobs, results[: len(jobs)], context, folds, config.study)
         model = fits.final_model()
         found = model.prepare.describe()
         for text in found:
             listener.note(text)
-        result = fits.result(run, list(task.candidates), [*task.notes, *found], model, looks)
+        columns = fits.columns(model)
+        result = fits.result(
+            run, list(task.candidates), [*task.notes, *found], model, columns, looks=looks, season=task.season
+        )
         scores = result.to_dict() | {
             "losses": fits.fold_losses(),
             "overfit": _overfit(task, context, results[len(jobs) :]),
             "data": describe_data(data, model.prepare),
+            "series": fits.by_series(),
             "splits": describe_splits(data, folds, context.lookback),
-            "command": _command(source, run),
+            "command": _command(source, run, test),
             "environment": environment(),
         }
-        resolved = replace(config, data=replace(config.data, horizon=data.horizon), recipe=task.recipe)
-        run.save(resolved, model, scores, fits.predictions(model))
+        resolved = replace(config, data=task.data_options, recipe=task.recipe)
+        run.save(resolved, model, scores, fits.predictions(columns))
     return result
 
 
@@ -151,9 +161,11 @@ def _overfit(task: Task, context: Context, inside: list[Finished]) -> dict[str, 
     return optimism_and_drift(context, task.inside, inside[0])
 
 
-def _command(source: object, run: Run) -> str:
+def _command(source: object, run: Run, test: object) -> str:
     """What repeats a run."""
-    config = run.path / "config.toml"
-    if isinstance(source, str | Path):
-        return f"heldout fit {shlex.quote(str(source))} --config {shlex.quote(str(config))}"
-    return f"heldout.fit(table, heldout.Config.read({str(config)!r}))"
+    config = str(run.path / "config.toml")
+    if isinstance(source, str | Path) and (test is None or isinstance(test, str | Path)):
+        line = ["heldout", "fit", str(source), "--config", config]
+        return shlex.join([*line, "--test", str(test)] if test is not None else line)
+    more = ", test=test" if test is not None else ""
+    return f"heldout.fit(table, heldout.Config.read({config!r}){more})"

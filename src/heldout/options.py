@@ -8,6 +8,7 @@ from inspect import Parameter, Signature
 from typing import Any, NamedTuple, Self, get_args, get_origin
 
 from heldout.check import InputError, check_choice, check_number, did_you_mean
+from heldout.plots.tables import html_table
 
 
 def option(
@@ -87,6 +88,19 @@ class Options:
         """Give a copy with some fields changed, checked as `from_dict` does."""
         return type(self).from_dict({**self.to_dict(), **values})
 
+    def _repr_html_(self) -> str:
+        """The options that differ from their defaults, and all of them folded."""
+        given = [(*item, getattr(self, item.name)) for item in self.describe()]
+        name, header = type(self).__name__, ["option", "value", "default", "what it does"]
+        rows = [[name, value, default, text] for name, _, default, text, value in given]
+        changed = [row for row in rows if row[1] != row[2]]
+        return (
+            html_table(
+                f"{name}: {len(changed)} of {len(rows)} options differ from their defaults", header, changed
+            )
+            + f"<details><summary>All options</summary>{html_table(name, header, rows)}</details>"
+        )
+
     @classmethod
     def describe(cls) -> list[Description]:
         """Give every field, in order."""
@@ -128,7 +142,9 @@ def documented(summary: str, example: str) -> Any:
     return write
 
 
-def keyword_constructor(items: Sequence[Description], refuse: Callable[[type, str, Any], None]) -> Any:
+def keyword_constructor(
+    items: Sequence[Description], refuse: Callable[[type, str, Any], None], *, n_positional: int = 0
+) -> Any:
     """Give a class decorator that writes a constructor which keeps flat keyword arguments as attributes.
 
     Their section of the docstring is put behind the first line of the class's own.
@@ -139,19 +155,33 @@ def keyword_constructor(items: Sequence[Description], refuse: Callable[[type, st
         The arguments, in order.
     refuse : callable
         Called with the class, name and value of an argument that is none of these; raises.
+    n_positional : int, default 0
+        How many of them, the first ones, may be given without their name.
     """
     defaults = {item.name: item.default for item in items}
+    signature = Signature(
+        [
+            Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
+            *(
+                Parameter(
+                    name,
+                    Parameter.POSITIONAL_OR_KEYWORD if number < n_positional else Parameter.KEYWORD_ONLY,
+                    default=default,
+                )
+                for number, (name, default) in enumerate(defaults.items())
+            ),
+        ]
+    )
 
     def write(cls: Any) -> Any:
-        def __init__(self: Any, **params: Any) -> None:  # noqa: N807
+        def __init__(self: Any, *given: Any, **params: Any) -> None:  # noqa: N807
             for name in params.keys() - defaults.keys():
                 refuse(cls, name, params[name])
+            params = signature.bind(self, *given, **params).arguments
             for name, default in defaults.items():
                 setattr(self, name, params.get(name, default))
 
-        signature = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
-        signature += [Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name]) for name in defaults]
-        __init__.__signature__ = Signature(signature)  # type: ignore[attr-defined]
+        __init__.__signature__ = signature  # type: ignore[attr-defined]
         cls.__init__ = __init__
         summary, _, rest = inspect.cleandoc(cls.__doc__).partition("\n\n")
         cls.__doc__ = "\n".join([summary, "", *_parameter_lines(items), "", rest])

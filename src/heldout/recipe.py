@@ -61,11 +61,13 @@ class Recipe(Options):  # noqa: D101 - written by `documented`
         choices=("standard", "robust"),
     )
     scale_by: str = option(
-        "all", "Scale over all series, or each series by itself.", choices=("all", "series")
+        "auto",
+        "Scale over all series, or each series by itself, which scores each in its own units too; 'auto' does the second where levels or spreads of the series differ much in the training rows.",
+        choices=("auto", "all", "series"),
     )
     window_norm: str = option(
         "auto",
-        "Per window, undone on the forecast: subtract the targets' last value, or standardise them by their mean and sd; 'auto' subtracts the last value unless there is a shortcut or differences are taken.",
+        "Per window, undone on the forecast: subtract the targets' last value, or standardise them by their mean and sd; 'auto' standardises where each series is scaled by itself, and else subtracts the last value; not with differences, nor, over all series, with a shortcut.",
         choices=("auto", "none", "last", "standard"),
     )
     # --- the network

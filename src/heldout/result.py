@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from heldout.check import InputError
+from heldout.plots.tables import html_table
 from heldout.studies.compare import Interval
 from heldout.training.fit import SeriesModel
 
@@ -68,6 +69,14 @@ class Result:
         Covariates that heldout reads and no baseline does: those known ahead, and static ones.
     looks : int
         How often these test rows have been looked at, this time included.
+    intervals : list of dict
+        What the intervals are worth on the sealed rows (`heldout.studies.coverage.measure_interval`).
+    quantiles : list of dict
+        The same of a quantile recipe's forecasts (`heldout.studies.coverage.measure_quantiles`).
+    n_series : int or None
+        Series of a sealed test that holds one moment: the intervals are then over them, not over time.
+    accuracy : dict or None
+        M4's measures where a test table was given (`heldout.accuracy.m4_accuracy`).
     notes : list of str
         What was inferred and decided.
     model : SeriesModel
@@ -85,6 +94,10 @@ class Result:
     fold_skill: Interval | None
     extra_inputs: tuple[str, ...]
     looks: int
+    intervals: list[dict[str, Any]] = field(default_factory=list)
+    quantiles: list[dict[str, float]] = field(default_factory=list)
+    n_series: int | None = None
+    accuracy: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     model: SeriesModel
 
@@ -130,7 +143,29 @@ class Result:
             if self.extra_inputs
             else ""
         )
-        return f"On {self.test_rows} sealed test rows heldout's loss is {own.value:.4g}, {how}; {beside}.{nothing}{more}"
+        over = f" Intervals are over {self.n_series} series, at one moment." if self.n_series else ""
+        return f"On {self.test_rows} sealed test rows heldout's loss is {own.value:.4g}, {how}; {beside}.{over}{nothing}{more}"
+
+    def plot(self) -> Any:
+        """Draw the skill of every candidate against the last value, with its interval.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
+        """
+        from heldout.plots.scores import skill_chart  # noqa: PLC0415 - plotly is slow to import
+
+        return skill_chart(self.to_dict()["rows"])
+
+    def _repr_html_(self) -> str:
+        """The table of the sealed test, and the sentence."""
+        rows = [
+            [row.name, f"{row.value:.4g}", _percent(row.skill_vs_naive), _percent(row.heldout_skill)]
+            for row in self.rows
+        ]
+        header = ["candidate", self.metric, "skill against the last value", "heldout against it"]
+        caption = f"Sealed test, {self.test_rows} rows; 95 % intervals"
+        return html_table(caption, header, rows, note=self.sentence)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-able values."""
@@ -158,6 +193,9 @@ class Result:
             "extra_inputs": list(self.extra_inputs),
             "fold_skill_vs_naive": _interval(self.fold_skill) if self.fold_skill else None,
             "looks_at_test": self.looks,
+            "intervals": self.intervals,
+            "quantiles": self.quantiles,
+            "accuracy": self.accuracy,
             "sentence": self.sentence,
             "notes": self.notes,
             "run": str(self.path),

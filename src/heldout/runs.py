@@ -75,7 +75,7 @@ class Run:
         fingerprint : str
             Of the data.
         out : path, optional
-            The directory; by default ``<folder>/<target>-<number>``, the first that fits or is free.
+            The directory; by default ``<folder>/<target>-<number>``, or ``series-<number>`` of a wide table, the first that fits or is free.
         folder : path, default "runs"
             Where directories are numbered.
 
@@ -93,7 +93,9 @@ class Run:
         """
         identity = hashlib.sha256(f"{config.to_toml()}\n{fingerprint}".encode()).hexdigest()
         path = (
-            Path(out) if out is not None else _numbered(Path(folder), "-".join(config.data.target), identity)
+            Path(out)
+            if out is not None
+            else _numbered(Path(folder), "-".join(config.data.target) or "series", identity)
         )
         try:
             path.mkdir(parents=True, exist_ok=True)

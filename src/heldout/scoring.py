@@ -2,33 +2,51 @@
 
 from dataclasses import replace
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.stats import norm
 
-from heldout.data.series import FloatArray
+from heldout.accuracy import m4_accuracy, series_scores
+from heldout.config import StudyOptions
+from heldout.data.ahead import long_table
+from heldout.data.series import FloatArray, IntArray
 from heldout.data.splits import Fold
-from heldout.forecast import long_table
+from heldout.data.transforms import is_log
 from heldout.result import HELDOUT, NAIVE, Result, Row
 from heldout.runs import Run
-from heldout.studies.compare import Interval, block_t, fold_skill, skill
+from heldout.studies.compare import FEWEST_SERIES, Interval, block_t, fold_skill, skill
+from heldout.studies.coverage import measure_interval, measure_quantiles
 from heldout.studies.ledger import Finished
 from heldout.studies.scale import by_moment
 from heldout.studies.study import Context, Job
 from heldout.training.checkpoint import parse_tensors
 from heldout.training.fit import SeriesModel
 
+_ROWS_AT_ONCE = 4096  # of all passes of Monte Carlo dropout
+
 
 class Fits:
     """The finished fits of a comparison, by candidate, fold and seed."""
 
     def __init__(
-        self, jobs: list[Job], results: list[Finished], context: Context, folds: tuple[Fold, ...]
+        self,
+        jobs: list[Job],
+        results: list[Finished],
+        context: Context,
+        folds: tuple[Fold, ...],
+        study: StudyOptions,
     ) -> None:
         keys = [(job.candidate, job.fold.name, job.seed) for job in jobs]
         self.results, self.context, self.folds = dict(zip(keys, results, strict=True)), context, folds
+        self.study = study
         self.rows = folds[-1].test.rows(context.data, context.lookback)
         self.truth = context.scale.targets(context.data)[self.rows[:, None] + context.data.steps]
+        moments = by_moment(np.zeros(len(self.rows)), context.data, self.rows)
+        # Over time one moment says nothing; between series it does, of that moment.
+        self.one_moment = len(moments) == 1 and len(self.rows) >= FEWEST_SERIES
+        self.blocks = inf if self.one_moment else 8
 
     def of(self, candidate: str, fold: Fold) -> list[Finished]:
         """One per seed."""
@@ -44,8 +62,9 @@ class Fits:
         return np.asarray(np.mean(found, axis=0, dtype=np.float64))
 
     def test_losses(self, forecast: FloatArray) -> FloatArray:
-        """Loss of each moment of the sealed test, in order of time."""
-        return by_moment(self.context.scale.losses(forecast, self.truth), self.context.data, self.rows)
+        """Loss of each moment of the sealed test, in order of time; of each series where there is one moment only."""
+        losses = self.context.scale.losses(forecast, self.truth)
+        return losses if self.one_moment else by_moment(losses, self.context.data, self.rows)
 
     def fold_losses(self) -> dict[str, list[list[float]]]:
         """Mean loss per candidate, walk-forward fold and seed."""
@@ -64,11 +83,12 @@ class Fits:
         against = self.test_losses(self.mean_forecast(reference))
         if against.mean() == 0:  # nothing can be a share of it
             return Interval(mean=nan, low=-inf, high=inf, se=inf, df=0, level=0.95, p_value=1, enough=False)
-        together = skill(self.test_losses(self.mean_forecast(candidate)), against)
+        together = skill(self.test_losses(self.mean_forecast(candidate)), against, blocks=self.blocks)
         found = self.of(candidate, self.folds[-1])
         if len(found) == 1:
             return together
-        apart = skill(np.stack([self.test_losses(result.arrays["forecast"]) for result in found]), against)
+        each = np.stack([self.test_losses(result.arrays["forecast"]) for result in found])
+        apart = skill(each, against, blocks=self.blocks)
         shift = together.mean - apart.mean
         low, high = apart.low + shift, min(apart.high + shift, 1.0)
         return replace(
@@ -76,7 +96,15 @@ class Fits:
         )
 
     def result(
-        self, run: Run, baselines: list[str], notes: list[str], model: SeriesModel, looks: int
+        self,
+        run: Run,
+        baselines: list[str],
+        notes: list[str],
+        model: SeriesModel,
+        columns: dict[str, FloatArray],
+        *,
+        looks: int,
+        season: int | None,
     ) -> Result:
         """Put the numbers together."""
         folds = {
@@ -85,7 +113,7 @@ class Fits:
         rows = []
         for name, by_fold in folds.items():
             losses = self.test_losses(self.mean_forecast(name))
-            span = block_t(losses)
+            span = block_t(losses, blocks=self.blocks)
             rows.append(
                 Row(
                     name=name,
@@ -112,26 +140,121 @@ class Fits:
             fold_skill=fold_skill(folds[HELDOUT], folds[NAIVE]) if len(self.folds) > 2 else None,
             extra_inputs=(*self.context.data.future, *self.context.data.static_names),
             looks=looks,
+            intervals=self.intervals(model, columns),
+            quantiles=self.quantiles(model, columns),
+            n_series=len(self.rows) if self.one_moment else None,
+            accuracy=self.accuracy(season),
             notes=notes,
             model=model,
         )
 
     def final_model(self) -> SeriesModel:
-        """The seeds of the final fold, joined."""
+        """The seeds of the final fold, joined; its intervals are calibrated on the validation rows."""
         models = []
         for result in self.of(HELDOUT, self.folds[-1]):
             assert result.model is not None
             models.append(SeriesModel.from_file_parts(*parse_tensors(result.model)))
-        return models[0].joined(models[1:])
+        joined = models[0].joined(models[1:])
+        return joined.calibrated(self.context.data, self._valid_rows(), self.study.level)
 
-    def predictions(self, model: SeriesModel) -> pl.DataFrame:
-        """Truth and forecasts of the sealed test, in the targets' own units, a row per series, origin, step and target."""
+    def columns(self, model: SeriesModel) -> dict[str, FloatArray]:
+        """What happened on the sealed rows and what is said of them, in the targets' own units, (n, S, K) each."""
         data, rows = self.context.data, self.rows
         here = self.context.scale.targets(data)[rows][:, None]
-        original = model.prepare.to_original
-        columns = {"truth": original(self.truth), "forecast": original(self.mean_forecast(HELDOUT))}
-        columns["last_value"] = np.repeat(original(here), len(data.steps), axis=1)
-        if model.recipe.loss == "quantile":
-            every = original(self.mean_forecast(HELDOUT, "quantiles"))
-            columns |= {f"q{level:g}": every[..., n] for n, level in enumerate(model.recipe.quantiles)}
-        return long_table(data, rows, columns)
+        columns = {"truth": self._original(self.truth)} | model.columns(data, rows)
+        columns["last_value"] = self._original(here).repeat(len(data.steps), axis=1)
+        if self.study.mc_dropout:
+            low, high = self._dropout_ends(model)
+            columns |= {"mc_low": self._original(low), "mc_high": self._original(high)}
+        return columns
+
+    def _original(self, scored: FloatArray) -> FloatArray:
+        """Numbers of the sealed rows in the targets' own units."""
+        return self.context.scale.to_original(scored, self.context.data, self.rows)
+
+    def by_series(self) -> list[dict[str, Any]]:
+        """Loss and skill of each series of a panel (`heldout.accuracy.series_scores`)."""
+        own, naive = (
+            self.context.scale.losses(self.mean_forecast(name), self.truth) for name in (HELDOUT, NAIVE)
+        )
+        return series_scores(own, naive, self.context.data, self.rows)
+
+    def accuracy(self, season: int | None) -> dict[str, Any] | None:
+        """The measures of the M4 competition (`heldout.accuracy.m4_accuracy`), where a test table was given."""
+        if self.context.data.test_start is None:
+            return None
+        names = dict.fromkeys(name for name, _, _ in self.results)
+        forecasts = {name: self._original(self.mean_forecast(name)) for name in names}
+        return m4_accuracy(self.context.data, self.rows, forecasts, season or 1)
+
+    def predictions(self, columns: dict[str, FloatArray]) -> pl.DataFrame:
+        """The `columns` of the sealed test as a table with a row per series, origin, step and target."""
+        return long_table(self.context.data, self.rows, columns)
+
+    def intervals(self, model: SeriesModel, columns: dict[str, FloatArray]) -> list[dict[str, Any]]:
+        """What the intervals among the `columns` are worth: `measure_interval`, and what they rest on."""
+        found = []
+        if model.conformal is not None:
+            about = {"promised": model.conformal.promised, "note": model.conformal.note}
+            about["n_calibration"] = model.conformal.n_calibration
+            found.append(self._measured("conformal", columns, ("low", "high"), model.conformal.level) | about)
+        if self.study.mc_dropout:
+            note = f"{self.study.mc_dropout} passes with random masks, and the mean squared error of the validation rows as noise: carries no guarantee"
+            about = {"promised": False, "note": note, "n_calibration": len(self._valid_rows())}
+            found.append(
+                self._measured("mc_dropout", columns, ("mc_low", "mc_high"), self.study.level) | about
+            )
+        if model.recipe.loss == "quantile" and len(model.recipe.quantiles) > 1:
+            first, *_, last = model.recipe.quantiles
+            about = {"promised": False, "note": "as the quantiles were trained", "n_calibration": 0}
+            ends = f"q{first:g}", f"q{last:g}"
+            found.append(self._measured("quantile", columns, ends, round(last - first, 12)) | about)
+        return found
+
+    def quantiles(self, model: SeriesModel, columns: dict[str, FloatArray]) -> list[dict[str, float]]:
+        """What each quantile forecast is worth (`measure_quantiles`); empty where the recipe has none."""
+        if model.recipe.loss != "quantile":
+            return []
+        levels = model.recipe.quantiles
+        every = np.stack([self._unit(columns[f"q{level:g}"]) for level in levels], axis=-1)
+        return measure_quantiles(self._unit(columns["truth"]), every, levels)
+
+    def _measured(
+        self, method: str, columns: dict[str, FloatArray], ends: tuple[str, str], level: float
+    ) -> dict[str, Any]:
+        if ends[0] not in columns:
+            names = ("coverage", "coverage_low", "coverage_high", "width", "pinball")
+            return {"method": method, "level": level, "by_step": [], **dict.fromkeys(names)}
+        truth, low, high = (self._unit(columns[name]) for name in ("truth", *ends))
+        measured = measure_interval(
+            self.context.data, self.rows, truth, (low, high), level=level, one_moment=self.one_moment
+        )
+        return {"method": method} | measured
+
+    def _unit(self, values: FloatArray) -> FloatArray:
+        """One target in its own unit; several on the scale on which their losses are averaged."""
+        scale = self.context.scale
+        if len(scale.units) == 1 and not scale.widths:
+            return values
+        logs = np.array([is_log(name) for name in scale.transforms])
+        scored = np.where(logs, np.log(np.where(logs, values, 1.0)), values)
+        return scale.of_model(scored, self.context.data, self.rows) / np.array(scale.units)
+
+    def _dropout_ends(self, model: SeriesModel) -> tuple[FloatArray, FloatArray]:
+        """Monte Carlo dropout on the scoring scale: normal, the spread of the passes plus the noise of the validation rows."""
+        data, valid, scale = self.context.data, self._valid_rows(), self.context.scale
+        truth = scale.targets(data)[valid[:, None] + data.steps]
+        noise = ((scale.of_model(model.point(model.predict(data, valid)), data, valid) - truth) ** 2).mean(
+            axis=0
+        )
+        centers, halves = [], []
+        for seed, part in enumerate(np.array_split(self.rows, len(self.rows) // _ROWS_AT_ONCE + 1)):
+            drawn = model.predict_samples(data, part, self.study.mc_dropout, seed=seed)
+            samples = np.stack([scale.of_model(sample, data, part) for sample in drawn])
+            centers.append(samples.mean(axis=0))
+            halves.append(norm.ppf((1 + self.study.level) / 2) * np.sqrt(samples.var(axis=0) + noise))
+        center, half = np.concatenate(centers), np.concatenate(halves)
+        return center - half, center + half
+
+    def _valid_rows(self) -> IntArray:
+        return self.folds[-1].valid.rows(self.context.data, self.context.lookback)

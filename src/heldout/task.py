@@ -10,16 +10,18 @@ from heldout.check import InputError
 from heldout.config import Config, DataOptions
 from heldout.data.layout import read_series
 from heldout.data.series import SeriesData
-from heldout.data.splits import Fold, split_series
+from heldout.data.splits import MANY_SERIES, Fold, split_series
 from heldout.data.transforms import is_differenced
 from heldout.recipe import Recipe
 from heldout.result import HELDOUT
 from heldout.studies.optimism import hold_out_inside
-from heldout.studies.study import Job, plan
-from heldout.training.baselines import standard_baselines
+from heldout.studies.study import MOST_JUDGED, Job, plan
+from heldout.training.baselines import Boosting, standard_baselines
+from heldout.training.fit import fit_series
 from heldout.training.lags import Baseline
+from heldout.training.ridge import MAX_ROWS
 from heldout.training.season import find_season
-from heldout.training.settle import settle, settle_transform
+from heldout.training.settle import choose_segment, settle, settle_scale, settle_transform
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +55,9 @@ class Task:
     notes: tuple[str, ...]
 
     @classmethod
-    def make(cls, source: object, config: Config, rivals: Mapping[str, Recipe | Baseline]) -> "Task":
+    def make(
+        cls, source: object, config: Config, rivals: Mapping[str, Recipe | Baseline], *, test: object = None
+    ) -> "Task":
         """Read the table and decide.
 
         Raises
@@ -61,12 +65,17 @@ class Task:
         InputError
             If the table or the configuration breaks a rule.
         """
-        data = read(source, config.data)
+        data = read(source, config.data, test=test)
         recipe = settle(config.recipe, data)
         assert recipe.lookback is not None
         folds = split(data, recipe, config)
-        recipe, reasons = settle_transform(recipe, data, folds[0].train.rows(data, recipe.lookback))
+        first = folds[0].train.rows(data, recipe.lookback)
+        recipe, reasons = settle_transform(recipe, data, first)
+        recipe, scaling = settle_scale(recipe, data, first)
         season, season_note = _season(data, recipe, folds[0], config)
+        recipe, window = _fit_window(data, recipe, season, config)
+        if window:
+            folds = split(data, recipe, config)
         return cls(
             config=config,
             data=data,
@@ -78,9 +87,19 @@ class Task:
                 *data.notes,
                 *_describe(data, recipe, folds),
                 *(f"transform of {why}" for why in reasons),
+                *([scaling] if scaling else []),
                 season_note,
+                *([window] if window else []),
             ),
         )
+
+    @property
+    def data_options(self) -> DataOptions:
+        """What the table was found to hold, for reading others of its kind."""
+        asked = self.config.data
+        found = replace(asked, horizon=self.data.horizon, target=self.data.targets)
+        # No other layout goes without a target.
+        return found if asked.target else replace(found, layout="wide")
 
     @cached_property
     def candidates(self) -> dict[str, Recipe | Baseline]:
@@ -114,11 +133,9 @@ class Task:
         return plan({"in-period": self.recipe}, [self.inside], [self.config.study.first_seed])
 
 
-def read(source: object, options: DataOptions) -> SeriesData:
-    """Read a table as the options say (`heldout.data.layout.read_series`)."""
-    if not options.target:
-        raise InputError("no target column is given: name what is to be forecast, e.g. --target close")
-    return read_series(source, **vars(options))
+def read(source: object, options: DataOptions, *, test: object = None) -> SeriesData:
+    """Read a table, and a test table, as the options say (`heldout.data.layout.read_series`)."""
+    return read_series(source, **(vars(options) | ({} if test is None else {"test": test})))
 
 
 def split(data: SeriesData, recipe: Recipe, config: Config) -> tuple[Fold, ...]:
@@ -170,6 +187,40 @@ def _season(data: SeriesData, recipe: Recipe, first: Fold, config: Config) -> tu
     )
 
 
+def _fit_window(
+    data: SeriesData, recipe: Recipe, season: int | None, config: Config
+) -> tuple[Recipe, str | None]:
+    """The window of a panel that has no calendar: whole seasons, twice as many where that helps a ridge regression.
+
+    Both are fitted to the first fold's training rows, as the recipe's shortcut would be, and judged on its validation rows.
+    """
+    assert recipe.lookback is not None
+    open_ = config.recipe.lookback is None and recipe.shortcut == "ridge" and data.frequency.name == "row"
+    if not open_ or season is None or len(data.ids) < MANY_SERIES:
+        return recipe, None
+    whole = -(-recipe.lookback // season) * season
+    if 2 * whole > np.quantile(np.diff(data.offsets), 0.1) / 2:
+        return recipe, None
+    choices = [
+        replace(recipe, lookback=rows, segment=config.recipe.segment or choose_segment(rows))
+        for rows in (whole, 2 * whole)
+    ]
+    try:
+        first = split(data, choices[-1], config)[0]
+    except InputError:  # too few rows for the longer one
+        return recipe, None
+    train, valid = (span.rows(data, 2 * whole) for span in (first.train, first.valid))
+    short, long = (
+        fit_series(data, train, valid, replace(choice, max_epochs=0))[1].epochs[0]["valid_loss"]
+        for choice in choices
+    )
+    chosen = choices[long < 0.99 * short]
+    return chosen, (
+        f"windows of {chosen.lookback} rows: in the first fold ridge regression has a validation loss of {short:.4g} with {whole} rows "
+        f"and of {long:.4g} with {2 * whole}"
+    )
+
+
 def _left_out(season: int, recipe: Recipe) -> str:
     long = recipe.lookback is not None and season > recipe.lookback
     return f"; longer than the window of {recipe.lookback}, so there is no seasonal baseline" if long else ""
@@ -191,4 +242,16 @@ def _describe(data: SeriesData, recipe: Recipe, folds: tuple[Fold, ...]) -> list
         + (f", cut into segments of {recipe.segment}" if recipe.segment != 1 else ""),
         f"final split: {counts['train']} windows train, {counts['valid']} say when to stop, {counts['test']} are sealed; "
         f"{len(folds) - 1} walk-forward folds before",
+        *_thinned(counts["train"], recipe),
+    ]
+
+
+def _thinned(n_train: int, recipe: Recipe) -> list[str]:
+    """What is not read in full where there is very much of it."""
+    if n_train <= recipe.epoch_samples:
+        return []
+    ridge = f"; ridge reads {MAX_ROWS}" if n_train > MAX_ROWS else ""
+    pairs = f"boosting at most {Boosting().max_pairs} triples of window, step and target"
+    return [
+        f"an epoch trains on {recipe.epoch_samples} of the {n_train} windows, drawn anew{ridge}; {pairs}; a fold is judged on at most {MOST_JUDGED}"
     ]

@@ -303,7 +303,11 @@ BAD_TABLES = {
     "near name": (table(close=[1.0] * 60), {"target": "clsoe"}, r"did you mean 'close'\?"),
     "two parts": (table(), {"past": ["x"]}, "'x' is named in target and past; keep one"),
     "twice in one part": (table(), {"past": ["y", "y"]}, "'y' is named in past and past"),
-    "no target": (table(), {"target": []}, "target must name at least one column"),
+    "no target": (
+        table(),
+        {"target": []},
+        "no target column is given: name what is to be forecast, e.g. --target y",
+    ),
     "bad horizon": (table(), {"horizon": 0}, "horizon must be in"),
     "bad gap": (table(), {"max_gap": 0}, "max_gap must be in"),
     "bad choice": (table(), {"missing": "drop"}, "missing must be one of 'error', 'fill', got 'drop'"),

@@ -160,10 +160,25 @@ def test_constant_columns_do_not_blow_up(series):
     assert torch.equal(windows.inputs[:, 1], torch.zeros(data.n_rows))
 
 
-def test_a_new_series_is_refused_where_scales_are_per_series(panel):
-    prepare = Prepare.fit(panel, panel.origins(LOOKBACK), LOOKBACK, Recipe(scale_by="series"))
-    with pytest.raises(InputError, match="series 'new' was not there"):
-        prepare.apply(replace(panel, ids=("s0", "new", "s2")), LOOKBACK)
+def test_a_new_series_is_scaled_by_its_first_window_alone(panel):
+    recipe = Recipe(scale_by="series", window_norm="none", transform="none")
+    prepare = Prepare.fit(panel, panel.origins(LOOKBACK), LOOKBACK, recipe)
+    new = replace(panel, ids=("s0", "new", "s2"))
+    start, stop = new.offsets[1:3]
+    first = new.values[start : start + LOOKBACK, 0]
+    inputs = prepare.apply(new, LOOKBACK).inputs[start:stop, 0].numpy()
+    np.testing.assert_allclose(
+        inputs, (new.values[start:stop, 0] - first.mean()) / first.std(), rtol=1e-5, atol=1e-5
+    )
+    other = replace(new, values=new.values.copy())
+    other.values[start + LOOKBACK :] = 1e6
+    np.testing.assert_array_equal(
+        prepare.apply(other, LOOKBACK).inputs[start : start + LOOKBACK, 0], inputs[:LOOKBACK]
+    )
+    level = np.zeros((1, 3, 1))
+    assert prepare.to_scored(level, new, np.array([start + 50])) == pytest.approx(
+        np.full((1, 3, 1), first.mean())
+    )
 
 
 def test_windows_are_what_slicing_gives(series):

@@ -96,3 +96,10 @@ def test_a_window_never_crosses_a_hole(series):
     rows = data.origins(20)
     assert not ((rows >= 200 - 3) & (rows < 219)).any()
     assert set(series.origins(20)) - set(rows) == set(range(197, 219))
+
+
+def test_with_many_series_two_folds_are_enough():
+    folds = split_series(make_series(80, 8), 5)
+    many = split_series(make_series(200, 20), 5)
+    assert (len(folds) - 1, len(many) - 1) == (5, 2)
+    assert len(split_series(make_series(200, 20), 5, n_folds=4)) == 5

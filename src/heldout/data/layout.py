@@ -4,25 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import narwhals as nw
 import numpy as np
 
 from heldout.check import InputError, check_choice, check_number, did_you_mean
-from heldout.data.calendar import Frequency, calendar_features, infer_frequency, positions
+from heldout.data.arrange import Roles, arrange, place_rows
+from heldout.data.calendar import Frequency, calendar_features, infer_frequency
 from heldout.data.columns import (
     STEPS_COLUMN,
     BoolArray,
     Clock,
     ColumnCheck,
-    Rows,
     listed,
-    read_levels,
     read_numbers,
     read_static,
 )
 from heldout.data.series import FloatArray, IntArray, SeriesData
-from heldout.data.tables import Table, open_table
-from heldout.data.times import Times, read_times, spoken
+from heldout.data.sources import Source, first_test_time, open_source
+from heldout.data.tables import Table
+from heldout.data.times import Times, read_times
 
 _HORIZONS = {
     "hour": 24,
@@ -41,7 +40,7 @@ _FEW_ROWS = 50
 def read_series(  # noqa: PLR0913 - one keyword for each part that a column can play
     source: object,
     *,
-    target: str | Sequence[str],
+    target: str | Sequence[str] = (),
     time: str | None = None,
     id: str | None = None,  # noqa: A002 - the word that users have for it
     past: Sequence[str] | None = None,
@@ -56,15 +55,18 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
     max_gap: int = 10,
     frequency: Frequency | None = None,
     encoding: str = "utf-8",
+    layout: Literal["auto", "long", "wide"] = "auto",
+    test: object = None,
 ) -> SeriesData:
     """Give the series in a table, sorted, checked, with a note of everything that was inferred.
 
     Parameters
     ----------
     source : path or data frame
-        What `heldout.data.tables.read_table` reads, in long form: one row for each series and time.
-    target : str or sequence of str
-        The column or columns to forecast.
+        What `heldout.data.tables.read_table` reads: in long form, one row for each series and time; or in wide form,
+        one series per row.
+    target : str or sequence of str, default ()
+        The column or columns to forecast. A wide table has one, called "value".
     time : str, optional
         The column of times; by default the first that holds dates, and the order of the rows where none does.
     id : str, optional
@@ -96,6 +98,13 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
         may be few rows, and whose target may stand still.
     encoding : str, default "utf-8"
         How a text file is encoded.
+    layout : {"auto", "long", "wide"}, default "auto"
+        The form. "auto" is long where a column is named, and wide where none is, the first column holds unique ids as text
+        and all others numbers. Series of a wide table, whose header holds no times, are lined up at their ends.
+    test : path or data frame, optional
+        Rows that follow, in the same form: the sealed test (`heldout.data.splits.split_series`). Where no horizon is given
+        and it holds at most 96 rows of each series, these are the horizon. "auto" takes the file beside ``source``
+        with ``test`` for ``train`` in its name, if there is one.
 
     Returns
     -------
@@ -117,19 +126,17 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
     >>> series.n_rows, series.frequency.name
     (3, 'day')
     """
-    check_choice("missing", missing, ("error", "fill"))
-    check_choice("duplicates", duplicates, ("error", "mean", "last"))
-    check_number("max_gap", max_gap, 1, 2**31)
-    check_number("horizon", 1 if horizon is None else horizon, 1, 2**31)
-    table = open_table(source, encoding=encoding)
-    notes = list(table.notes)
-    roles = _roles(
-        table, notes, target=target, time=time, id=id, past=past, future=future, static=static, ignore=ignore
-    )
-    clock = _arrange(table, roles, duplicates, notes)
+    _check_options(missing=missing, duplicates=duplicates, layout=layout, max_gap=max_gap, horizon=horizon)
+    named = any((target, time, id, past, future, static, ignore))
+    opened = open_source(source, test=test, layout=layout, named=named, encoding=encoding)
+    table, notes = opened.table, list(opened.table.notes)
+    asked = {"target": target, "time": time, "id": id, "past": past, "future": future, "static": static}
+    roles = _roles(opened, notes, ignore=ignore, **asked)
+    clock = arrange(opened, roles, duplicates, notes)
+    test_start = first_test_time(opened, clock, notes)
     learns = frequency is None
     frequency = frequency or (infer_frequency(clock.time) if clock.timed else Frequency())
-    place = _positions(clock, frequency)
+    place = place_rows(clock, frequency)
     notes.append(f"the step is {'' if frequency.name[0].isdigit() else 'one '}{frequency.name}")
     made = _made_columns(
         table, clock, roles, place, frequency, calendar=calendar, max_gap=max_gap, notes=notes
@@ -162,30 +169,34 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
         frequency=frequency,
         static=static_values,
         static_names=static_names,
-        horizon=horizon or _default_horizon(frequency, clock, notes),
+        horizon=horizon or _default_horizon(frequency, clock, test_start, notes),
         last_step_only=last_step_only,
         max_gap=int(max_gap),
+        test_start=test_start,
         notes=tuple(notes),
     )
 
 
-@dataclass(frozen=True)
-class _Roles:
-    targets: tuple[str, ...]
-    past: tuple[str, ...]
-    future: tuple[str, ...]
-    static: tuple[str, ...]
-    time: str | None
-    times: Times | None
-    id: str | None
+def _check_options(*, max_gap: int, horizon: int | None, **words: str) -> None:
+    choices = {
+        "missing": ("error", "fill"),
+        "duplicates": ("error", "mean", "last"),
+        "layout": ("auto", "long", "wide"),
+    }
+    for name, word in words.items():
+        check_choice(name, word, choices[name])
+    check_number("max_gap", max_gap, 1, 2**31)
+    check_number("horizon", 1 if horizon is None else horizon, 1, 2**31)
 
 
 def _names(value: str | Sequence[str] | None) -> tuple[str, ...]:
     return () if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
-def _roles(table: Table, notes: list[str], *, ignore: Sequence[str], **asked: Any) -> _Roles:
-    columns = table.frame.columns
+def _roles(source: Source, notes: list[str], *, ignore: Sequence[str], **asked: Any) -> Roles:
+    table, columns = source.table, source.table.frame.columns
+    if source.wide:
+        asked |= {part: asked[part] or name for part, name in source.parts.items()}
     parts = {part: _names(names) for part, names in (*asked.items(), ("ignore", ignore))}
     if not parts["target"]:
         raise InputError("target must name at least one column")
@@ -204,7 +215,7 @@ def _roles(table: Table, notes: list[str], *, ignore: Sequence[str], **asked: An
     free = [name for name in columns if name not in part_of]
     time, times = _find_times(table, asked["time"], free)
     notes += times.notes if times else ()
-    if asked["time"] is None:
+    if asked["time"] is None and not source.wide:
         notes.append(
             f"the time is column {time!r}"
             if time
@@ -215,7 +226,7 @@ def _roles(table: Table, notes: list[str], *, ignore: Sequence[str], **asked: An
         past = tuple(name for name in free if name != time)
         if past:
             notes.append(f"known up to the present only: {listed(past)}")
-    return _Roles(parts["target"], past, parts["future"], parts["static"], time, times, asked["id"])
+    return Roles(parts["target"], past, parts["future"], parts["static"], time, times, asked["id"])
 
 
 def _find_times(table: Table, asked: str | None, free: list[str]) -> tuple[str | None, Times | None]:
@@ -226,84 +237,6 @@ def _find_times(table: Table, asked: str | None, free: list[str]) -> tuple[str |
         if times is not None:
             return name, times
     return None, None
-
-
-def _arrange(table: Table, roles: _Roles, duplicates: str, notes: list[str]) -> Clock:
-    """Sort by series and time, and settle repeated times."""
-    codes, ids = (
-        (np.zeros(len(table.frame), np.int64), ("series",))
-        if roles.id is None
-        else read_levels(table, roles.id)
-    )
-    times = roles.times
-    n_rows = len(codes)
-    time = np.arange(n_rows, dtype=np.int64) if times is None else times.values
-    order = None
-    if not _ascending(codes, time).all():
-        order = np.lexsort((time, codes))
-        codes, time = codes[order], time[order]
-        notes.append(
-            "the rows were sorted by time" if len(ids) == 1 else "the rows were sorted by series and time"
-        )
-    again = np.concatenate([[False], (np.diff(codes) == 0) & (np.diff(time) == 0)])
-    rows = Rows(order, None)
-    if again.any():
-        timed = times is not None and not times.counted
-        if duplicates == "error":
-            _refuse_repeats(
-                table, roles, rows, again, spoken(int(time[again][0])) if timed else str(time[again][0])
-            )
-        notes.append(
-            f"{again.sum()} rows repeat a time of their series; {'their mean' if duplicates == 'mean' else 'the last'} was taken"
-        )
-        rows = _without_repeats(order, again, duplicates)
-        codes, time = codes[~again], time[~again]
-    offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
-    if times is None:
-        time = np.arange(len(codes)) - offsets[codes]
-    return Clock(rows, time.astype(np.int64), offsets, ids, timed=times is not None and not times.counted)
-
-
-def _ascending(codes: IntArray, time: IntArray) -> BoolArray:
-    ahead = np.diff(codes)
-    return (ahead > 0) | ((ahead == 0) & (np.diff(time) >= 0))
-
-
-def _without_repeats(order: IntArray | None, again: BoolArray, duplicates: str) -> Rows:
-    if duplicates == "mean":
-        return Rows(order, np.flatnonzero(~again))
-    last = np.flatnonzero(~np.concatenate([again[1:], [False]]))
-    return Rows(last if order is None else order[last], None)
-
-
-def _refuse_repeats(table: Table, roles: _Roles, rows: Rows, again: BoolArray, when: str) -> None:
-    row = int(again.argmax())
-    first, second = table.place(rows.table_row(row - 1)), table.place(rows.table_row(row))
-    found = f"{when} in column {roles.time!r} stands in {first} and {second}"
-    if roles.id is None and again.mean() > 0.1 and roles.time is not None:
-        free = [name for name in table.frame.columns if name not in (*roles.targets, roles.time)]
-        likely = [name for name in free if _tells_apart(table.frame, roles.time, name)]
-        if likely:
-            raise InputError(
-                f"one series must have each time once, but {found}; name the column that tells the series apart, perhaps id={likely[0]!r}"
-            )
-    raise InputError(
-        f"a series must have each time once, but {found} ({int(again.sum())} such rows); remove them, name the column that "
-        f"tells several series apart with id=, or give duplicates='mean' or 'last'"
-    )
-
-
-def _tells_apart(frame: nw.DataFrame[Any], time: str, name: str) -> bool:
-    kind = frame[name].dtype
-    labels = kind.is_integer() or kind in (nw.String, nw.Categorical, nw.Enum, nw.Boolean)
-    return labels and not bool(frame.select(time, name).is_duplicated().any())
-
-
-def _positions(clock: Clock, frequency: Frequency) -> IntArray:
-    place = np.empty(len(clock.time), np.int64)
-    for start, stop in zip(clock.offsets[:-1], clock.offsets[1:], strict=True):
-        place[start:stop] = positions(clock.time[start:stop], frequency)
-    return place
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,7 +262,7 @@ def _gather_values(
 def _made_columns(
     table: Table,
     clock: Clock,
-    roles: _Roles,
+    roles: Roles,
     place: IntArray,
     frequency: Frequency,
     *,
@@ -385,7 +318,15 @@ def _rows_to_forecast(targets: FloatArray, clock: Clock, notes: list[str], *, kn
     return open_rows
 
 
-def _default_horizon(frequency: Frequency, clock: Clock, notes: list[str]) -> int:
+def _default_horizon(frequency: Frequency, clock: Clock, test_start: int | None, notes: list[str]) -> int:
+    if test_start is not None:
+        rows = np.add.reduceat((clock.time >= test_start).astype(np.int64), clock.offsets[:-1])
+        held = int(rows[rows > 0].min())
+        if held <= _LONGEST_DEFAULT_HORIZON:
+            notes.append(
+                f"the horizon is {held} step{'s' * (held > 1)}, what the test table holds of each series"
+            )
+            return held
     usual = _HORIZONS.get(frequency.name, min(frequency.season, _LONGEST_DEFAULT_HORIZON))
     horizon = max(1, min(usual, clock.longest // 10))
     why = "the usual one for this frequency" if horizon == usual else "a tenth of the rows"

@@ -17,6 +17,7 @@ from heldout.data.transforms import (
     center_width,
     check_positive,
     choose_transforms,
+    choose_window_norm,
     fill_forward,
     is_differenced,
     is_log,
@@ -57,6 +58,8 @@ class Prepare:
         Columns that do not vary in the training rows.
     filled, clipped : tuple of int
         How many training values of each column were filled and how many were out of bounds.
+    scaling, first_rows : str, int
+        A series that is none of the groups is scaled so, by so many rows at its beginning, its first window, without bounds.
     """
 
     columns: tuple[str, ...]
@@ -79,6 +82,8 @@ class Prepare:
     static_width: tuple[float, ...]
     filled: tuple[int, ...]
     clipped: tuple[int, ...]
+    scaling: str = "standard"
+    first_rows: int = 0
 
     @classmethod
     def fit(cls, data: SeriesData, rows: IntArray, lookback: int, recipe: Recipe) -> Self:
@@ -115,7 +120,7 @@ class Prepare:
             n_future=len(data.future),
             transforms=transforms,
             fill_limit=recipe.fill_limit,
-            window_norm=_choose_window_norm(recipe, transforms[: len(data.targets)]),
+            window_norm=choose_window_norm(recipe, transforms[: len(data.targets)], lookback),
             medians=tuple(_median(data.values[seen, c]) for c in data.indices(columns)),
             minima=tuple(
                 float(np.nanmin(data.values[seen, c], initial=np.inf)) for c in data.indices(columns)
@@ -134,6 +139,8 @@ class Prepare:
             static_width=(),
             filled=tuple(int(np.isnan(data.values[seen, c]).sum()) for c in data.indices(columns)),
             clipped=(),
+            scaling=recipe.scaling,
+            first_rows=lookback,
         )
         return prepare._fit_bounds_and_scales(data, seen, recipe)._fit_static(data, rows)
 
@@ -194,8 +201,7 @@ class Prepare:
         Raises
         ------
         InputError
-            If a column is missing, a logarithm meets a value that is not positive, a value does not fit float32, or
-            scales are per series and a series is new.
+            If a column is missing, a logarithm meets a value that is not positive, or a value does not fit float32.
         """
         low, high, center, width = self._row_scales(data)
         n_inputs = len(self.columns) + len(self.gappy)
@@ -339,14 +345,29 @@ class Prepare:
         if not self.groups:
             return tuple(np.broadcast_to(table, (n, table.shape[1])) for table in tables)
         place = {name: number for number, name in enumerate(self.groups)}
-        new = [name for name in data.ids if name not in place]
-        if new:
-            raise InputError(
-                f"series {new[0]!r} was not there in training and scales are per series: train with scale_by='all'"
-            )
-        of_series = np.array([place[name] for name in data.ids])
+        of_series = np.array([place.get(name, -1) for name in data.ids])
+        new = np.flatnonzero(of_series < 0)
+        if len(new):
+            tables = [
+                np.vstack(pair) for pair in zip(tables, self._first_window_scales(data, new), strict=True)
+            ]
+            of_series[new] = len(self.groups) + np.arange(len(new))
         of_row = of_series[data.series_of_row if rows is None else data.series_of_row[rows]]
         return tuple(table[of_row] for table in tables)
+
+    def _first_window_scales(self, data: SeriesData, series: IntArray) -> tuple[FloatArray, ...]:
+        """What `_row_scales` takes for series that were not there in training: no origin lies within their first window."""
+        scales = np.zeros((2, len(series), len(self.columns)))
+        for number in range(len(self.columns)):
+            x = self._transformed(data, number)
+            for row, (start, stop) in enumerate(
+                zip(data.offsets[series], data.offsets[series + 1], strict=True)
+            ):
+                scales[:, row, number] = center_width(
+                    x[start : min(start + self.first_rows, stop)], self.scaling
+                )
+        limit = np.full(scales.shape[1:], _FLOAT32_MAX)
+        return -limit, limit, scales[0], np.where(scales[1] > 0, scales[1], 1.0)
 
     def _static(self, data: SeriesData) -> torch.Tensor | None:
         """Static covariates in the order of training; a level of a text column that does not occur is 0."""
@@ -359,13 +380,6 @@ class Prepare:
             elif "=" not in name:
                 raise InputError(f"static column {name!r} was there in training and is missing now")
         return torch.from_numpy(((values - self.static_center) / self.static_width).astype(np.float32))
-
-
-def _choose_window_norm(recipe: Recipe, transforms: tuple[str, ...]) -> str:
-    if recipe.window_norm != "auto":
-        return recipe.window_norm
-    # A shortcut sees the level and its LSTM does not: nothing needs to be subtracted from the targets.
-    return "none" if recipe.shortcut != "none" or all(is_differenced(name) for name in transforms) else "last"
 
 
 def _median(values: FloatArray) -> float:

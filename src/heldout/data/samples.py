@@ -63,6 +63,41 @@ class ColumnScale(NamedTuple):
         """Give values (..., F) back their centre and width."""
         return values * self.width + self.center
 
+    def to_dict(self) -> dict[str, list[float]]:
+        """Give the numbers as lists, for JSON."""
+        return {name: value.tolist() for name, value in self._asdict().items()}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Take back what `to_dict` gave.
+
+        Raises
+        ------
+        InputError
+            If it is not finite numbers, as many of each, with widths above zero.
+        """
+        scale = cls(**{name: np.array(value, dtype=np.float64) for name, value in values.items()})
+        shapes = {value.shape for value in scale}
+        finite = np.isfinite(scale.center).all() and np.isfinite(scale.width).all()
+        if len(shapes) > 1 or scale.center.ndim != 1 or not finite or not (scale.width > 0).all():
+            raise InputError("a scale needs as many finite centres as widths above 0 and bounds")
+        return scale
+
+
+class ArrayPrepare(NamedTuple):
+    """What a fit of arrays learned of its training samples before any network: ``inputs`` per feature, ``targets`` per output.
+
+    Attributes
+    ----------
+    inputs : ColumnScale
+        Bounds, centre and width of each feature, over all steps of the training samples.
+    targets : ColumnScale or None
+        Of each target; None for classes.
+    """
+
+    inputs: ColumnScale
+    targets: ColumnScale | None
+
 
 def is_list_of_sequences(X: Any) -> bool:
     """Whether X is a list, a tuple or an array of objects, each an array: samples whose lengths may differ."""

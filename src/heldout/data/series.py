@@ -56,6 +56,8 @@ class SeriesData:
         Forecast (and score) the last step of the horizon alone.
     max_gap : int, default 10
         A window may not cross a hole of more than this many steps of the calendar.
+    test_start : int, optional
+        Time of the first row of a test table that was given apart: origins from which all rows ahead are its are sealed.
     notes : sequence of str
         What was inferred from the table, one sentence each.
     """
@@ -75,6 +77,7 @@ class SeriesData:
     horizon: int = 1
     last_step_only: bool = False
     max_gap: int = 10
+    test_start: int | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -6,14 +6,20 @@ origin of the later one: a gap of ``horizon - 1`` samples in a series without ho
 by row numbers, so a panel is cut at the same moment in all its series and a split is a handful of integers.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 
 from heldout.check import InputError, check_number
 from heldout.data.series import IntArray, SeriesData
+from heldout.plots.tables import html_table
+from heldout.plots.values import envelope, times
 
+FINAL = "final"
+"""The name of the fold whose test is sealed."""
 _FEW_WINDOWS = 30
 _CHOICES: tuple[tuple[int, float], ...] = (
     (5, 0.5),
@@ -22,6 +28,9 @@ _CHOICES: tuple[tuple[int, float], ...] = (
     (2, 0.8),
     (0, 0.5),
 )  # folds and where they begin, tried in this order
+MANY_SERIES = 20
+"""From so many series on there are fewer folds: each judges on many series, and the first should see most of them."""
+_CHOICES_OF_PANELS: tuple[tuple[int, float], ...] = ((2, 0.7), (2, 0.8), (0, 0.5))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +43,14 @@ class Span:
         Times as in `SeriesData.time`.
     known_by : int
         Time at which the last label must have happened.
+    ahead_from : int, optional
+        Time that the row after the origin must have reached: where a test table begins.
     """
 
     start: int
     stop: int
     known_by: int
+    ahead_from: int | None = None
 
     def rows(self, data: SeriesData, lookback: int) -> IntArray:
         """Origins of the samples in this span.
@@ -56,7 +68,10 @@ class Span:
         """
         origins = data.origins(lookback)
         origin_time, label_end = data.time[origins], data.time[origins + data.horizon]
-        return origins[(origin_time >= self.start) & (origin_time < self.stop) & (label_end <= self.known_by)]
+        inside = (origin_time >= self.start) & (origin_time < self.stop) & (label_end <= self.known_by)
+        if self.ahead_from is not None:
+            inside &= data.time[origins + 1] >= self.ahead_from
+        return origins[inside]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +105,101 @@ class Fold:
         return rows
 
 
+class Split(tuple[Fold, ...]):
+    """Walk-forward folds and the final one: a tuple of `Fold` that can be drawn.
+
+    Parameters
+    ----------
+    folds : iterable of Fold
+        In order of time, the last with the sealed test.
+    parts : list of dict
+        For each fold ``name`` and ``train``, ``valid``, ``test``, each with ``first_origin``, ``last_origin`` and
+        ``last_label`` (ISO text, or row numbers where the table has no time) and ``n`` samples.
+    """
+
+    parts: list[dict[str, Any]]
+
+    def __new__(cls, folds: Iterable[Fold], parts: list[dict[str, Any]]) -> Self:
+        """Join what belongs together."""
+        made = super().__new__(cls, folds)
+        made.parts = parts
+        return made
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self), self.parts
+
+    @classmethod
+    def of(cls, folds: Iterable[Fold], data: SeriesData, lookback: int) -> Self:
+        """Describe the folds with the times of the series they cut.
+
+        Parameters
+        ----------
+        folds : iterable of Fold
+            In order of time.
+        data : SeriesData
+            What they cut.
+        lookback : int
+            Rows in a window.
+        """
+        folds = tuple(folds)
+        found: list[dict[str, Any]] = []
+        for fold in folds:
+            spans = {part: getattr(fold, part) for part in ("train", "valid", "test")}
+            parts = {part: _describe(span.rows(data, lookback), data) for part, span in spans.items()}
+            found.append({"name": fold.name, **parts})
+        return cls(folds, found)
+
+    def plot(self, data: SeriesData | None = None) -> Any:
+        """Draw the parts of each fold on a time axis.
+
+        Parameters
+        ----------
+        data : SeriesData, optional
+            The series; the first target of the longest one is then drawn above.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
+        """
+        from heldout.plots.splits import split_chart  # noqa: PLC0415 - plotly is slow to import
+
+        overview = None
+        if data is not None:
+            longest = int(np.diff(data.offsets).argmax())
+            rows = slice(int(data.offsets[longest]), int(data.offsets[longest + 1]))
+            target = data.values[rows, data.columns.index(data.targets[0])]
+            overview = {"target": data.targets[0], **envelope(_stamps(data.time[rows], data), target)}
+        return split_chart(self.parts, overview)
+
+    def _repr_html_(self) -> str:
+        """One line per fold."""
+        rows = [
+            [fold["name"]]
+            + [
+                f"{fold[part]['first_origin']} to {fold[part]['last_origin']} ({fold[part]['n']:,})"
+                for part in ("train", "valid", "test")
+            ]
+            for fold in self.parts
+        ]
+        return html_table(
+            f"{len(self) - 1} walk-forward folds, then the final one, whose test is sealed",
+            ["fold", "trains", "says when to stop", "judges"],
+            rows,
+            note="First and last forecast origin of each part, and its samples.",
+        )
+
+
+def _describe(rows: IntArray, data: SeriesData) -> dict[str, Any]:
+    last = rows[np.argmax(data.time[rows])] + data.horizon
+    ends = np.array([data.time[rows].min(), data.time[rows].max(), data.time[last]])
+    names = ("first_origin", "last_origin", "last_label")
+    return {**dict(zip(names, _stamps(ends, data), strict=True)), "n": len(rows)}
+
+
+def _stamps(time: IntArray, data: SeriesData) -> list[Any]:
+    return times(time if data.frequency.name == "row" else time.astype("datetime64[us]"))
+
+
 def split_series(
     data: SeriesData,
     lookback: int,
@@ -98,10 +208,11 @@ def split_series(
     n_folds: int | None = None,
     first_train: float | None = None,
     valid_size: float = 0.2,
-) -> tuple[Fold, ...]:
+) -> Split:
     """Cut the series into walk-forward folds and, after them, the final fold, whose test is sealed.
 
-    The last ``test_size`` of all origin times is the sealed test. Before it, the outer folds: the first trains on the
+    The last ``test_size`` of all origin times is the sealed test; where a test table was given, the origins from which
+    all rows ahead are in it (`SeriesData.test_start`). Before it, the outer folds: the first trains on the
     first ``first_train`` of the times left, and each tests on the next of ``n_folds`` equal blocks. In every fold the
     last ``valid_size`` of what lies before the test stops the training, or two horizons if that is more.
 
@@ -115,7 +226,7 @@ def split_series(
         Share of origin times in the sealed test, in (0, 0.9].
     n_folds : int, optional
         Outer folds, 0 for none. By default 5; on short series fewer that begin later (4 after 60 %, 3 after 70 %, 2
-        after 80 % of the times, or none), so that the first still trains on 30 windows.
+        after 80 % of the times, or none), so that the first still trains on 30 windows. With 20 series or more 2, after 70 %.
     first_train : float, optional
         Share of the times before the sealed test that the first fold trains and stops on, in (0, 1); by default .5, later on short series.
     valid_size : float, default 0.2
@@ -123,8 +234,8 @@ def split_series(
 
     Returns
     -------
-    tuple of Fold
-        ``n_folds`` outer folds and the final one, in order of time.
+    Split
+        A tuple of ``n_folds`` outer folds and the final one, in order of time.
 
     Raises
     ------
@@ -145,7 +256,7 @@ def split_series(
     check_number("valid_size", valid_size, 0, 1, open_low=True, open_high=True)
     times = np.unique(data.time[data.origins(lookback)])
     if n_folds is None and first_train is None:
-        choices = _CHOICES
+        choices = _CHOICES if len(data.ids) < MANY_SERIES else _CHOICES_OF_PANELS
     else:
         choices = ((5 if n_folds is None else n_folds, 0.5 if first_train is None else first_train),)
     for number, (count, first) in enumerate(choices, start=1):
@@ -156,7 +267,7 @@ def split_series(
                 raise
             continue
         if number == len(choices) or len(folds[0].train.rows(data, lookback)) >= _FEW_WINDOWS:
-            return folds
+            return Split.of(folds, data, lookback)
     raise AssertionError("the last choice either returns or raises")
 
 
@@ -176,19 +287,33 @@ def _cut(
             f"{n_folds} folds and a sealed test need at least {needed} windows of {lookback} + {data.horizon} rows in time, "
             f"got {len(times)}: shorten lookback or horizon, or ask for fewer folds"
         )
-    n_test = max(1, round(test_size * len(times)))
-    sealed, last = int(times[-n_test]), int(data.time.max())
-    before = times[:-n_test]
+    sealed, last = _sealed_from(data, lookback, times, test_size), int(data.time.max())
+    before = times[times < sealed]
     cuts = np.linspace(round(first_train * len(before)), len(before), n_folds + 1).round().astype(int)
     tests = [
         (f"fold {number}", times[:a], Span(start=int(times[a]), stop=int(times[b]), known_by=sealed))
         for number, (a, b) in enumerate(pairwise(cuts), start=1)
     ]
-    tests.append(("final", before, Span(start=sealed, stop=last + 1, known_by=last)))
+    tests.append(
+        (FINAL, before, Span(start=sealed, stop=last + 1, known_by=last, ahead_from=data.test_start))
+    )
     folds = tuple(_fold(name, past, test, valid_size, data.horizon) for name, past, test in tests)
     for fold in folds:
         _check_filled(fold, data, lookback)
     return folds
+
+
+def _sealed_from(data: SeriesData, lookback: int, times: IntArray, test_size: float) -> int:
+    """The first origin time of the sealed test."""
+    if data.test_start is None:
+        return int(times[-max(1, round(test_size * len(times)))])
+    origins = data.origins(lookback)
+    sealed = origins[data.time[origins + 1] >= data.test_start]
+    if not len(sealed):
+        raise InputError(
+            f"the test table holds no {data.horizon} rows that follow a window of {lookback} rows: shorten horizon or lookback"
+        )
+    return int(data.time[sealed].min())
 
 
 def _fold(name: str, before: IntArray, test: Span, valid_size: float, horizon: int) -> Fold:

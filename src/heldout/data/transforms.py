@@ -9,9 +9,17 @@ from statsmodels.tsa.stattools import adfuller
 
 from heldout.check import InputError, check_choice
 from heldout.data.series import FloatArray, IntArray, SeriesData
+from heldout.recipe import Recipe
 
 TRANSFORMS = ("none", "difference", "log", "log_return")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+_NAMES = {
+    (False, False): "none",
+    (True, False): "log",
+    (False, True): "difference",
+    (True, True): "log_return",
+}  # by whether a logarithm and whether a difference is taken
+_TEST_SERIES, _FEW_ROWS = 25, 30
 _TEST_ROWS = 2000  # most recent training rows that the unit-root test reads
 
 
@@ -91,8 +99,8 @@ def choose_transforms(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Decide what is done to each input column first.
 
-    With ``transform="auto"`` each target and past covariate is tested on its training rows (in a panel: on the series
-    with the most of them): a logarithm if all are positive and the spread of changes grows with the level (Tukey's
+    With ``transform="auto"`` each target and past covariate is tested on its training rows (in a panel: those of up to 25
+    long series, evenly picked, and most of these decide): a logarithm if all are positive and the spread of changes grows with the level (Tukey's
     spread-against-level slope above 1/2), differences if an augmented Dickey-Fuller test does not reject a unit root
     at 5 %. Future covariates are left as they are.
 
@@ -118,13 +126,9 @@ def choose_transforms(
     check_choice("transform", transform, ("auto", *TRANSFORMS))
     chosen, reasons = [], []
     seen = seen_rows(data, rows, lookback)
-    # One series speaks for a panel: the one with the most training rows.
-    longest = np.bincount(data.series_of_row[seen], minlength=len(data.ids)).argmax()
-    seen[: data.offsets[longest]] = False
-    seen[data.offsets[longest + 1] :] = False
     for number, name in enumerate((*data.targets, *data.past)):
-        values = data.values[seen, data.columns.index(name)]
-        found, why = _test_column(values[~np.isnan(values)])
+        known = seen & ~np.isnan(data.values[:, data.columns.index(name)])
+        found, why = _test_panel(data, name, known)
         if number < len(data.targets):
             found, why = (found, why) if transform == "auto" else (transform, "asked for")
             reasons.append(f"{name}: {found} ({why})")
@@ -134,8 +138,39 @@ def choose_transforms(
     return (*chosen, *("none" for _ in data.future)), tuple(reasons)
 
 
+def choose_window_norm(recipe: Recipe, transforms: tuple[str, ...], lookback: int) -> str:
+    """Give how each window is normalised: what the recipe says, or what "auto" means for these transforms of the targets."""
+    if recipe.window_norm != "auto":
+        return recipe.window_norm
+    if all(is_differenced(name) for name in transforms):
+        return "none"
+    if recipe.scale_by == "series" and lookback > 1:
+        return "standard"  # unlike series also differ in how their level and spread wander
+    # A shortcut sees the level and its LSTM does not: nothing needs to be subtracted from the targets.
+    return "none" if recipe.shortcut != "none" else "last"
+
+
+def _test_panel(data: SeriesData, name: str, known: NDArray[np.bool_]) -> tuple[str, str]:
+    """What most of up to 25 series of a column ask for; a logarithm only where all their values have one."""
+    counts = np.add.reduceat(known.astype(np.int64), data.offsets[:-1])
+    long = np.flatnonzero(counts >= counts.max() / 2)
+    asked = long[np.linspace(0, len(long) - 1, min(len(long), _TEST_SERIES)).round().astype(np.int64)]
+    values = data.values[:, data.columns.index(name)]
+    parts = [
+        values[a:b][known[a:b]] for a, b in zip(data.offsets[asked], data.offsets[asked + 1], strict=True)
+    ]
+    found = [_test_column(part) for part in parts if len(part) >= _FEW_ROWS]
+    if len(found) < 2:
+        return _test_column(max(parts, key=len))
+    logs = sum(is_log(transform) for transform, _ in found)
+    roots = sum(is_differenced(transform) for transform, _ in found)
+    log = 2 * logs > len(found) and bool((values[known] > 0).all())
+    why = f"of {len(found)} series the spread grows with the level in {logs}, a unit root is not rejected in {roots}"
+    return _NAMES[log, 2 * roots > len(found)], why
+
+
 def _test_column(values: FloatArray) -> tuple[str, str]:
-    if len(values) < 30 or np.ptp(values) == 0:
+    if len(values) < _FEW_ROWS or np.ptp(values) == 0:
         return "none", "too few or constant values to test"
     slope = _spread_level_slope(values) if values.min() > 0 else 0.0
     log = slope > 0.5
@@ -149,13 +184,7 @@ def _test_column(values: FloatArray) -> tuple[str, str]:
         p = float(adfuller(recent, maxlag=min(12, len(recent) // 4), autolag=None, result_object=True).pvalue)
     spread = f"spread grows with level, slope {slope:.2f}" if log else "spread does not grow with level"
     root = f"unit root not rejected, p = {p:.2f}" if p > 0.05 else f"unit root rejected, p = {p:.2g}"
-    name = {
-        (False, False): "none",
-        (True, False): "log",
-        (False, True): "difference",
-        (True, True): "log_return",
-    }[log, p > 0.05]
-    return name, f"{spread}; {root}"
+    return _NAMES[log, p > 0.05], f"{spread}; {root}"
 
 
 def _spread_level_slope(values: FloatArray) -> float:

@@ -3,160 +3,36 @@
 A sample is a sequence: X is (n, T, F), or (n, T) with one feature, or a list of (T_i, F) arrays of unequal length.
 """
 
-from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from heldout.check import InputError
-from heldout.data.samples import (
-    Samples,
-    is_list_of_sequences,
-    merge_identical,
-    pad,
-    read_weight,
-)
-from heldout.data.series import FloatArray, IntArray
-from heldout.options import Description, keyword_constructor
-from heldout.recipe import Recipe
-from heldout.training.arrays import ArrayOptions, fit_arrays, settle_arrays
+from heldout.data.series import FloatArray
+from heldout.estimators.base import RANDOM_STATE, ArrayEstimator, flat
+from heldout.options import Description
+from heldout.training.checkpoint import ModelFileError
 from heldout.training.temperature import fit_temperature
 
-# Fields of a recipe that say how windows are cut from series; arrays are windows already.
-_FOR_SERIES = (
-    "lookback", "transform", "fill_limit", "scale_by", "window_norm", "shared_columns", "shrink",
-)  # fmt: skip
-# Arrays are mostly few: an epoch is a handful of steps, so steps are longer and epochs more.
-_DEFAULTS = {"shortcut": "none", "lr": 3e-3, "batch_size": 16, "max_epochs": 200, "patience": 30}
-_TEXTS = {
-    "shortcut": "Linear path from the inputs to the output, trained with the rest. Here 'none' or 'linear'.",
-    "segment": "Steps that are embedded together and fed as one; 1 feeds step by step, None cuts sequences of more than 28 steps.",
-}
-_RANDOM_STATE = Description(
-    "random_state", "int, RandomState or None", None, "Decides split, starting weights, orders and masks."
-)
 _CLASS_WEIGHT = Description(
     "class_weight", "dict, 'balanced' or None", None, "Weight of each class in the loss that is minimised."
 )
+# Kinds of labels that JSON gives back as they were: booleans, numbers, strings, and those as Python objects.
+_LABELS = "biufUO"
+_LABEL_TYPES = (bool, int, float, str)
+_FOR_NUMBERS = "Linear part: 'ridge' is fitted first, in closed form with a penalty chosen by leave-one-out, and the LSTM learns what it leaves; 'linear' is trained with the rest; 'auto' is ridge for sequences of one length and at most 2048 numbers, else none. Here 'auto', 'none', 'linear' or 'ridge'."
+_FOR_CLASSES = "Linear path from the inputs to the output, trained with the rest. Here 'none' or 'linear'."
 
 
-def _flat(*extra: Description, leave_out: tuple[str, ...]) -> Any:
-    """Give a class decorator that writes constructor and docstring from the fields of a recipe and a few more."""
-    items = [
-        Description(
-            item.name, item.kind, _DEFAULTS.get(item.name, item.default), _TEXTS.get(item.name, item.text)
-        )
-        for item in (*Recipe.describe(), *ArrayOptions.describe())
-        if item.name not in (*_FOR_SERIES, *leave_out)
-    ]
-    return keyword_constructor([*items, *extra], _refuse)
-
-
-def _refuse(cls: type, name: str, value: Any) -> None:
-    """Say what an argument that is no hyper-parameter of this class is called here."""
-    if name in {item.name for item in fields(Recipe)}:
-        raise InputError(f"{name!r} is no hyper-parameter of {cls.__name__}: leave it out")
-    if name == "seed":
-        raise InputError("unknown hyper-parameter 'seed': here it is random_state")
-    Recipe.from_dict({name: value})
-
-
-class _ArrayEstimator(BaseEstimator):  # type: ignore[misc]
-    """What both share: reading X, splitting, training, averaging."""
-
-    _fixed: ClassVar[dict[str, Any]] = {"transform": "none", "window_norm": "none", "shrink": False}
-
-    def set_params(self, **params: Any) -> Self:
-        """Set hyper-parameters by name, as the constructor does."""
-        for name in params.keys() - self._get_param_names():
-            _refuse(type(self), name, params[name])
-        return super().set_params(**params)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
-
-    def _read(self, X: Any, *, reset: bool) -> Samples:
-        """Turn any of the three forms of X into samples; ``reset`` remembers the form, else it must be the same."""
-        as_list = is_list_of_sequences(X)
-        three = not as_list and (X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim) == 3
-        if as_list:
-            samples = pad(X)
-        elif three:
-            samples = Samples(check_array(X, allow_nd=True, dtype=np.float64, input_name="X"), None)
-        else:
-            x = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_samples=2 if reset else 1)
-            samples = Samples(x[:, :, None], None)
-        if reset:
-            if len(samples.x) < 2:
-                raise InputError("a fit needs two samples at least, got 1 sample")
-            self._any_length, self._sample_shape = as_list, samples.x.shape[1:]
-            if as_list or three:
-                self.n_features_in_ = samples.x.shape[2]
-            return samples
-        steps, columns = self._sample_shape
-        lengths = samples.lengths if samples.lengths is not None else np.array([samples.x.shape[1]])
-        if samples.x.shape[2] != columns or not (self._any_length or (lengths == steps).all()):
-            raise InputError(
-                f"samples must have the shape of the fit, {'any number of' if self._any_length else steps} steps of {columns} features, got {samples.x.shape[1:]}"
-            )
-        return samples
-
-    def _read_labelled(self, X: Any, y: Any) -> Samples:
-        if y is None:
-            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        return self._read(X, reset=True)
-
-    def _weighted(
-        self, samples: Samples, y: Any, sample_weight: ArrayLike | None
-    ) -> tuple[Samples, Any, FloatArray]:
-        """Give the samples that count, each once if they are shuffled, and their weights."""
-        check_consistent_length(samples.x, y)
-        weight = read_weight(sample_weight, len(y))
-        used = np.flatnonzero(weight)
-        counted = samples.take(used), y[used], weight[used]
-        return merge_identical(*counted) if self.shuffle else counted
-
-    def _options(self, samples: Samples) -> tuple[Recipe, ArrayOptions]:
-        """Check the hyper-parameters and settle those that depend on the samples."""
-        params = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.get_params(deep=False).items()
-        }
-        names = {item.name for item in fields(Recipe)}, {item.name for item in fields(ArrayOptions)}
-        given, own = ({name: value for name, value in params.items() if name in part} for part in names)
-        recipe = Recipe.from_dict({**given, **self._fixed})
-        return settle_arrays(recipe, samples), ArrayOptions.from_dict(own)
-
-    def _fit(self, samples: Samples, y: Any, weight: FloatArray) -> IntArray:
-        """Train; gives the rows that said when to stop."""
-        seed = self.random_state
-        if seed is not None:
-            seed = check_random_state(seed).randint(2**31)
-        self.model_, self.histories_, rows = fit_arrays(
-            samples, y, weight, *self._options(samples), seed=seed
-        )
-        self.history_ = self.histories_[0]
-        self.best_epoch_ = self.history_.best_epoch
-        self.n_iter_ = len(self.history_.epochs) - 1
-        self.n_parameters_ = self.model_.n_parameters
-        return rows
-
-    def _outputs(self, X: Any) -> FloatArray:
-        check_is_fitted(self)
-        return self.model_.outputs(self._read(X, reset=False))
-
-
-@_flat(_RANDOM_STATE, leave_out=("label_smoothing",))
-class LSTMRegressor(RegressorMixin, _ArrayEstimator):  # type: ignore[misc]
+@flat(RANDOM_STATE, leave_out=("label_smoothing",), shortcut=_FOR_NUMBERS, defaults={"shortcut": "auto"})
+class LSTMRegressor(RegressorMixin, ArrayEstimator):  # type: ignore[misc]
     """An LSTM that reads a sequence and gives one number or several, as a scikit-learn regressor.
 
     Attributes
@@ -169,6 +45,8 @@ class LSTMRegressor(RegressorMixin, _ArrayEstimator):  # type: ignore[misc]
         Epochs that were run.
     n_parameters_ : int
         Numbers in one network; ``model_`` holds the networks.
+    prepare_ : ArrayPrepare
+        Centre, width and bounds of each feature (``inputs``) and of each target (``targets``), learned on the training samples.
     n_outputs_ : int
         Numbers per sample.
     n_features_in_ : int
@@ -176,7 +54,9 @@ class LSTMRegressor(RegressorMixin, _ArrayEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    Inputs are standardised per feature, targets per output, on the training samples; both inside `fit`.
+    Inputs are standardised per feature, targets per output, on the training samples; both inside `fit`. Ridge takes part
+    by leave-one-out: the LSTM is trained on what each sample's ridge, fitted without it, leaves, and kept as far as the
+    validation samples say; where it finds nothing, `predict` is ridge's.
 
     Examples
     --------
@@ -190,6 +70,8 @@ class LSTMRegressor(RegressorMixin, _ArrayEstimator):  # type: ignore[misc]
         ...
     heldout.check.InputError: unknown hyper-parameter 'units': here it is hidden_size
     """
+
+    _kept: ClassVar[dict[str, type]] = {**ArrayEstimator._kept, "_flat_y": bool, "n_outputs_": int}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -269,8 +151,15 @@ class LSTMRegressor(RegressorMixin, _ArrayEstimator):  # type: ignore[misc]
         return levels[:, 0] if self._flat_y else levels
 
 
-@_flat(_CLASS_WEIGHT, _RANDOM_STATE, leave_out=("loss", "huber_delta", "quantiles"))
-class LSTMClassifier(ClassifierMixin, _ArrayEstimator):  # type: ignore[misc]
+@flat(
+    _CLASS_WEIGHT,
+    RANDOM_STATE,
+    leave_out=("loss", "huber_delta", "quantiles"),
+    shortcut=_FOR_CLASSES,
+    # A class belongs to the whole sequence, so reading it from its end as well leaks nothing.
+    defaults={"shortcut": "none", "bidirectional": True, "patience": 30},
+)
+class LSTMClassifier(ClassifierMixin, ArrayEstimator):  # type: ignore[misc]
     """An LSTM that reads a sequence and says which class it is of, as a scikit-learn classifier.
 
     Attributes
@@ -288,6 +177,8 @@ class LSTMClassifier(ClassifierMixin, _ArrayEstimator):  # type: ignore[misc]
         Epochs that were run.
     n_parameters_ : int
         Numbers in one network; ``model_`` holds the networks.
+    prepare_ : ArrayPrepare
+        Centre, width and bounds of each feature (``inputs``), learned on the training samples.
     n_features_in_ : int
         Columns of X: T where it is (n, T), F where it is (n, T, F) or a list.
 
@@ -305,7 +196,8 @@ class LSTMClassifier(ClassifierMixin, _ArrayEstimator):  # type: ignore[misc]
     (array(['down', 'up'], dtype='<U4'), (100, 2))
     """
 
-    _fixed: ClassVar[dict[str, Any]] = {**_ArrayEstimator._fixed, "loss": "cross_entropy"}
+    _fixed: ClassVar[dict[str, Any]] = {**ArrayEstimator._fixed, "loss": "cross_entropy"}
+    _kept: ClassVar[dict[str, type]] = {**ArrayEstimator._kept, "temperature_": float}
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to sequences and labels.
@@ -395,3 +287,32 @@ class LSTMClassifier(ClassifierMixin, _ArrayEstimator):  # type: ignore[misc]
         """
         best = self._logits(X).argmax(axis=1)
         return self.classes_[best]
+
+    def to_file_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Give what a file holds, the labels among it."""
+        tensors, metadata = super().to_file_parts()
+        kind, labels = self.classes_.dtype, self.classes_.tolist()
+        if kind.kind not in _LABELS or not all(isinstance(label, _LABEL_TYPES) for label in labels):
+            raise InputError(f"labels in a file are numbers, strings or booleans, got {kind} {labels[:3]}")
+        return tensors, {**metadata, "classes": {"dtype": kind.str, "labels": labels}}
+
+    @classmethod
+    def from_file_parts(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
+        """Build the classifier that `to_file_parts` described.
+
+        Raises
+        ------
+        ModelFileError
+            If the parts are of another kind, of a later version, or do not fit.
+        """
+        classifier = super().from_file_parts(tensors, metadata)
+        try:
+            labels = metadata["classes"]["labels"]
+            kind = np.dtype(metadata["classes"]["dtype"])
+            fits = kind.kind in _LABELS and all(isinstance(label, _LABEL_TYPES) for label in labels)
+            classifier.classes_ = np.array(labels, dtype=kind)
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise ModelFileError(f"the model file does not say its labels: {error}") from error
+        if not fits or classifier.classes_.shape != (classifier.model_.shape.n_outputs,):
+            raise ModelFileError(f"the model file's {len(labels)} labels do not fit its networks")
+        return classifier

@@ -22,7 +22,10 @@ from heldout.data.series import FloatArray
 FEWEST_BLOCKS = 4
 BLOCKS_PER_MEMORY = 5  # a block is at least this many automatic block lengths long
 LONGEST_FOR_LENGTH = 5000  # the automatic length takes time n^1.5: longer series are averaged down first
-LEAST_VALUES = 100  # of fewer, memory cannot be told from chance
+LEAST_VALUES, FEWEST_SERIES = (
+    100,
+    20,
+)  # of fewer, memory cannot be told from chance; nor the noise between series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class Interval:
     enough: bool = True
 
 
-def block_t(values: ArrayLike, *, blocks: int = 8, level: float = 0.95) -> Interval:
+def block_t(values: ArrayLike, *, blocks: float = 8, level: float = 0.95) -> Interval:
     """Mean of a time-ordered sequence with an interval that stands serial dependence and changing variance.
 
     The sequence is cut into q contiguous blocks with means b_1 .. b_q; the interval is
@@ -70,8 +73,8 @@ def block_t(values: ArrayLike, *, blocks: int = 8, level: float = 0.95) -> Inter
     ----------
     values : array of shape (n,)
         For instance the differences of two models' losses on the same samples, in time order.
-    blocks : int, default 8, at least 4
-        The most blocks. More give power, fewer stand longer memory.
+    blocks : float, default 8, at least 4
+        The most blocks. More give power, fewer stand longer memory. Infinity: each of 20 or more values, as of a panel's series, is one.
     level : float, default 0.95
         Confidence, in (0, 1).
 
@@ -141,7 +144,7 @@ def fold_t(fold_means: ArrayLike, *, level: float = 0.95) -> Interval:
     return _student(float(means.mean()), float(means.std(ddof=1)) / sqrt(len(means)), len(means) - 1, level)
 
 
-def two_way(differences: ArrayLike, *, blocks: int = 8, level: float = 0.95) -> Interval:
+def two_way(differences: ArrayLike, *, blocks: float = 8, level: float = 0.95) -> Interval:
     """Mean difference of models trained with several seeds and scored on one span, seen over time and over seeds.
 
     With D[s, t] the difference of seed s at sample t (seed s shares its start and data order with its control),
@@ -157,8 +160,8 @@ def two_way(differences: ArrayLike, *, blocks: int = 8, level: float = 0.95) -> 
     ----------
     differences : array of shape (n_seeds, n)
         Paired differences, samples in time order.
-    blocks : int, default 8, at least 4
-        The most blocks of time.
+    blocks : float, default 8, at least 4
+        The most blocks of time, as in `block_t`.
     level : float, default 0.95
         Confidence, in (0, 1).
 
@@ -196,7 +199,7 @@ def two_way(differences: ArrayLike, *, blocks: int = 8, level: float = 0.95) -> 
 
 
 def skill(
-    losses: ArrayLike, reference_losses: ArrayLike, *, blocks: int = 8, level: float = 0.95
+    losses: ArrayLike, reference_losses: ArrayLike, *, blocks: float = 8, level: float = 0.95
 ) -> Interval:
     """Share of the reference's loss that the model saves, ``1 - L_model / L_reference``, with an interval.
 
@@ -206,10 +209,7 @@ def skill(
     exactly when the mean loss difference does. It is not symmetric about the estimate. Blocks are counted from the
     memory of the loss difference, the degrees of freedom are the smaller of those at r = 1 and at the estimate.
 
-    Coverage of the 95 % interval in 4000 simulated pairs of squared-error losses (n = 500, 8 blocks at most, true
-    skill .2) that have blocks enough: errors of constant variance, AR(1) with coefficient 0 or .5: Fieller .955 and
-    .952, delta method .953 and .950; errors whose volatility wanders (AR(1) .98, standard deviation .5 or 1 of its
-    logarithm): Fieller .969 and .978, delta method .919 and .902.
+    Coverage in 4000 simulated pairs (n = 500) is .955, where volatility wanders .978 (delta method .953 and .902).
 
     Parameters
     ----------
@@ -217,8 +217,8 @@ def skill(
         The model's losses, samples in time order, not negative.
     reference_losses : array of shape (n,) or (n_seeds, n)
         The reference's losses on the same samples; one row where the reference has no seed.
-    blocks : int, default 8, at least 4
-        The most blocks of time.
+    blocks : float, default 8, at least 4
+        The most blocks of time, as in `block_t`.
     level : float, default 0.95
         Confidence, in (0, 1).
 
@@ -336,19 +336,18 @@ def _satterthwaite(time: float, seeds: float, n_blocks: int, n_seeds: int) -> fl
     return 1 / (share**2 / (n_blocks - 1) + (1 - share) ** 2 / (n_seeds - 1))
 
 
-def _count_blocks(values: FloatArray, blocks: int) -> int:
+def _count_blocks(values: FloatArray, blocks: float) -> int:
     """How many blocks of at least 5 automatic block lengths fit, at most ``blocks``; 0 where not even 4 do, or the span is too short to tell."""
-    if len(values) < LEAST_VALUES:
-        return 0
-    count = min(blocks, len(values) // ceil(BLOCKS_PER_MEMORY * _automatic_length(values)))
+    if blocks == inf or len(values) < LEAST_VALUES:
+        return len(values) if blocks == inf and len(values) >= FEWEST_SERIES else 0
+    count = int(min(blocks, len(values) // ceil(BLOCKS_PER_MEMORY * _automatic_length(values))))
     return count if count >= FEWEST_BLOCKS else 0
 
 
 def _automatic_length(values: FloatArray) -> float:
     """Block length of Politis and White in samples, at least 1."""
     short = _block_means(values, len(values) // (group := ceil(len(values) / LONGEST_FOR_LENGTH)))
-    spread = float(np.ptp(short))
-    if spread <= 1e-12 * float(np.abs(short).max()):
+    if (spread := float(np.ptp(short))) <= 1e-12 * float(np.abs(short).max()):
         return float(group)
     with np.errstate(all="ignore"):
         length = float(optimal_block_length((short - short.mean()) / spread)["stationary"].iloc[0])
@@ -395,6 +394,6 @@ def _table(name: str, values: ArrayLike) -> FloatArray:
     return array
 
 
-def _check_options(blocks: int, level: float) -> None:
+def _check_options(blocks: float, level: float) -> None:
     check_number("blocks", blocks, FEWEST_BLOCKS, inf)
     check_number("level", level, 0, 1, open_low=True, open_high=True)

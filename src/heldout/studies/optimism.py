@@ -5,7 +5,7 @@ one is measured on blocks inside the training period that one extra fit does not
 """
 
 from dataclasses import replace
-from math import inf, sqrt
+from math import inf, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import stats
 
 from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.splits import Fold, Span
-from heldout.studies.compare import Interval, block_t
+from heldout.studies.compare import Interval, block_t, skill
 from heldout.studies.ledger import Finished
 from heldout.studies.scale import by_moment
 from heldout.studies.study import Context
@@ -83,7 +83,8 @@ def optimism_and_drift(context: Context, fold: Fold, result: Finished) -> dict[s
     -------
     dict
         ``train``, ``in_period``, ``future``: mean losses on the scoring scale; ``naive``: those of the last value, whose
-        changes say how the difficulty differs; ``optimism`` and ``drift``, each ``mean``, ``low``, ``high`` at 95 %;
+        changes say how the difficulty differs; ``skill``: against the last value, per part, which takes that out;
+        ``optimism`` and ``drift``: differences of losses. Each with ``mean``, ``low``, ``high`` at 95 %.
         ``n_train``, ``n_in_period``, ``n_future``: samples; ``blocks``.
 
     Notes
@@ -93,15 +94,20 @@ def optimism_and_drift(context: Context, fold: Fold, result: Finished) -> dict[s
     parts = {"train": "train_", "in_period": "held_", "future": ""}
     spans: dict[str, Interval] = {}
     naive: dict[str, float] = {}
+    skills: dict[str, dict[str, float | None]] = {}
     counts: dict[str, int] = {}
     for name, prefix in parts.items():
         rows = result.arrays[f"{prefix}origin"]
-        spans[name] = block_t(by_moment(result.arrays[f"{prefix}loss"], context.data, rows))
-        naive[name] = float(by_moment(_last_value_losses(context, rows), context.data, rows).mean())
+        own = by_moment(result.arrays[f"{prefix}loss"], context.data, rows)
+        last = by_moment(_last_value_losses(context, rows), context.data, rows)
+        spans[name], naive[name] = block_t(own), float(last.mean())
+        if naive[name] > 0:
+            skills[name] = _ends(skill(own, last))
         counts[f"n_{name}"] = len(rows)
     return {
         **{name: span.mean for name, span in spans.items()},
         "naive": naive,
+        "skill": skills,
         "optimism": _difference(spans["in_period"], spans["train"]),
         "drift": _difference(spans["future"], spans["in_period"]),
         **counts,
@@ -113,6 +119,11 @@ def _last_value_losses(context: Context, rows: IntArray) -> FloatArray:
     targets = context.scale.targets(context.data)
     truth = targets[rows[:, None] + context.data.steps]
     return context.scale.losses(np.broadcast_to(targets[rows][:, None], truth.shape), truth)
+
+
+def _ends(interval: Interval) -> dict[str, float | None]:
+    low, high = (x if isfinite(x) else None for x in (interval.low, interval.high))
+    return {"mean": interval.mean, "low": low, "high": high}
 
 
 def _difference(later: Interval, earlier: Interval) -> dict[str, float | None]:

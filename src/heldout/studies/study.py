@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,8 +20,8 @@ import torch
 
 from heldout.check import InputError
 from heldout.data.series import FloatArray, IntArray, SeriesData
-from heldout.data.splits import Fold
-from heldout.data.transforms import last_known
+from heldout.data.splits import FINAL, Fold
+from heldout.data.transforms import last_known, seen_rows
 from heldout.recipe import Recipe
 from heldout.studies.engine import Engine, InlineEngine
 from heldout.studies.ledger import Finished, Ledger
@@ -28,8 +29,10 @@ from heldout.studies.scale import Scale, by_moment
 from heldout.training.checkpoint import Checkpoint, dump_tensors
 from heldout.training.fit import fit_series
 from heldout.training.lags import Baseline, LagWindows, thin
+from heldout.training.settle import settle_scale
 
-_MOST_JUDGED = 10_000  # training samples on which a loss is measured
+MOST_JUDGED = 10_000
+"""Samples of a walk-forward test, or of training, on which a loss is measured at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +131,12 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
     -------
     Finished
         ``arrays``: ``origin`` (n,) row numbers, ``forecast`` (n, S, K) and, of a quantile recipe, ``quantiles``
-        (n, S, K, Q), ``loss`` (n,); all over the fold's test. Of a fold with held blocks also the origins and losses of
+        (n, S, K, Q), ``loss`` (n,); all over the fold's test, at most 10 000 samples of it before the final fold. Of a fold with held blocks also the origins and losses of
         these and of training samples: ``held_origin``, ``held_loss``, ``train_origin``, ``train_loss``.
     """
     began = time.perf_counter()
     data, key = context.data, job_key(context, job)
-    parts = {part: getattr(job.fold, part).rows(data, context.lookback) for part in ("valid", "test")}
-    parts["train"] = job.fold.train_rows(data, context.lookback)
+    parts = _parts(context, job.fold)
     windows = context.windows()
     truth = windows.ahead(parts["test"])
     arrays: dict[str, Any] = {"origin": parts["test"]}
@@ -156,12 +158,13 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
             checkpoint=checkpoint,
             report=report,
         )
-        scored = fitted.predict(data, parts["test"])
+        scored = context.scale.of_model(fitted.predict(data, parts["test"]), data, parts["test"])
         arrays["forecast"] = fitted.point(scored)
         if job.model.loss == "quantile":
             arrays["quantiles"] = scored
         for part, rows in _inside(context, job.fold, parts["train"]).items():
-            loss = context.scale.losses(fitted.point(fitted.predict(data, rows)), windows.ahead(rows))
+            said = context.scale.of_model(fitted.point(fitted.predict(data, rows)), data, rows)
+            loss = context.scale.losses(said, windows.ahead(rows))
             arrays |= {f"{part}_origin": rows, f"{part}_loss": loss}
         history, model = run.epochs, dump_tensors(*fitted.to_file_parts())
         scores |= {"best_epoch": run.best_epoch, "n_parameters": fitted.n_parameters}
@@ -182,12 +185,21 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
     )
 
 
+def _parts(context: Context, fold: Fold) -> dict[str, IntArray]:
+    """Origins that train, say when to stop, and judge."""
+    data, lookback = context.data, context.lookback
+    test = fold.test.rows(data, lookback)
+    if fold.name != FINAL:
+        test = test[thin(len(test), MOST_JUDGED)]
+    return {"train": fold.train_rows(data, lookback), "valid": fold.valid.rows(data, lookback), "test": test}
+
+
 def _inside(context: Context, fold: Fold, train: IntArray) -> dict[str, IntArray]:
     """Origins on which a fold with held blocks is judged within its training period."""
     if not fold.held:
         return {}
     held = np.concatenate([block.rows(context.data, context.lookback) for block in fold.held])
-    return {"held": np.sort(held), "train": train[thin(len(train), _MOST_JUDGED)]}
+    return {"held": np.sort(held), "train": train[thin(len(train), MOST_JUDGED)]}
 
 
 def run_plan(
@@ -355,7 +367,11 @@ def make_context(
     assert recipe.lookback is not None
     transforms = (recipe.transform,) * len(data.targets)
     scale = Scale(transforms=transforms, units=(1.0,) * len(transforms), metric=metric)
-    if len(transforms) > 1:
+    recipe, _ = settle_scale(recipe, data, first.train.rows(data, recipe.lookback))
+    assert recipe.lookback is not None
+    if recipe.scale_by == "series":
+        scale = scale.per_series(data, _known_early(data, first, recipe.lookback))
+    elif len(transforms) > 1:
         rows: IntArray = first.train.rows(data, recipe.lookback)
         sd = scale.targets(data)[rows].std(axis=0)
         scale = Scale(
@@ -367,3 +383,12 @@ def make_context(
         lookback=recipe.lookback,
         checkpoints=checkpoints,
     )
+
+
+def _known_early(data: SeriesData, first: Fold, lookback: int) -> IntArray:
+    """Rows that the first fold trains on; of a series without any, its first window, in which no origin lies."""
+    seen = seen_rows(data, first.train.rows(data, lookback), lookback)
+    for start, stop in pairwise(data.offsets):
+        if not seen[start:stop].any():
+            seen[start : min(start + lookback, stop)] = True
+    return np.flatnonzero(seen)

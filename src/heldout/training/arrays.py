@@ -1,22 +1,28 @@
 """A fit of samples that are there already: sequences with numbers or classes, and how much each counts."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from heldout.check import InputError
+from heldout.check import InputError, check_number
 from heldout.data.arrays import ArrayData
-from heldout.data.samples import ColumnScale, Samples, split_samples
+from heldout.data.samples import ArrayPrepare, ColumnScale, Samples, split_samples
 from heldout.data.series import FloatArray, IntArray
 from heldout.nn.networks import Network, Shape
 from heldout.options import Options, option
 from heldout.recipe import Recipe
+from heldout.training.checkpoint import ModelFileError
+from heldout.training.linear import LinearPart, fit_linear
 from heldout.training.loop import History, forecast, train
 from heldout.training.losses import n_outputs
 from heldout.training.settle import choose_segment
+
+MAX_NUMBERS = 2048
+"""Numbers in a sequence up to which ``shortcut="auto"`` is ridge: its time grows with their cube."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,32 +45,38 @@ class ArrayOptions(Options):
 
 @dataclass(frozen=True, eq=False)
 class ArrayModel:
-    """A fitted reader of sequences: the scales, and one network per seed whose outputs are averaged.
+    """A fitted reader of sequences: the scales, a linear part, and one network per seed whose outputs are averaged.
 
     Attributes
     ----------
     recipe : Recipe
         Resolved.
-    x_scale : ColumnScale
-        Of the inputs, learned on the training samples.
-    y_scale : ColumnScale or None
-        Of the targets; None for classes.
+    prepare : ArrayPrepare
+        The scales, learned on the training samples.
+    shape : Shape
+        Sizes of the networks.
     networks : tuple of Network
         In evaluation mode and double precision, so that what is said of a sample does not depend on its neighbours.
+    linear : LinearPart or None
+        With ``shortcut="ridge"``: added to what the networks say.
     """
 
     recipe: Recipe
-    x_scale: ColumnScale
-    y_scale: ColumnScale | None
+    prepare: ArrayPrepare
+    shape: Shape
     networks: tuple[Network, ...]
+    linear: LinearPart | None = None
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in one network."""
-        return sum(p.numel() for p in self.networks[0].parameters())
+        """Numbers in one network and its linear part."""
+        own = sum(p.numel() for p in self.networks[0].parameters())
+        return own + (
+            0 if self.linear is None else self.linear.coefficients.size + self.linear.intercept.size
+        )
 
     def outputs(self, samples: Samples) -> FloatArray:
-        """Give the mean of the networks' outputs.
+        """Give the mean of the networks' outputs, the linear part added.
 
         Parameters
         ----------
@@ -76,17 +88,96 @@ class ArrayModel:
         array of shape (n, S, Q)
             Logits of Q classes (S is 1), or S targets in their own units, quantiles in order.
         """
-        data = ArrayData(
-            self.x_scale.apply(samples.x),
-            np.zeros(len(samples.x)),
-            lengths=samples.lengths,
-            dtype=np.float64,
-        )
+        x = self.prepare.inputs.apply(samples.x)
+        data = ArrayData(x, np.zeros(len(x)), lengths=samples.lengths, dtype=np.float64)
         rows = torch.arange(len(data))
         out = np.mean([forecast(network, data, rows)[:, :, 0].numpy() for network in self.networks], axis=0)
-        if self.y_scale is None:
+        if self.linear is not None:
+            out = out + self.linear.predict(x)[:, :, None]
+        targets = self.prepare.targets
+        if targets is None:
             return np.asarray(out)
-        return self.y_scale.undo(np.sort(out, axis=-1).swapaxes(1, 2)).swapaxes(1, 2)
+        return targets.undo(np.sort(out, axis=-1).swapaxes(1, 2)).swapaxes(1, 2)
+
+    def to_file_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Give what a model file holds: named tensors and JSON metadata."""
+        # Trained in single precision, so that nothing is lost in going back to it.
+        tensors = {
+            f"{n}.{name}": value.float()
+            for n, network in enumerate(self.networks)
+            for name, value in network.state_dict().items()
+        }
+        penalty = None
+        if self.linear is not None:
+            penalty = self.linear.penalty
+            tensors["linear.coefficients"] = torch.from_numpy(self.linear.coefficients)
+            tensors["linear.intercept"] = torch.from_numpy(self.linear.intercept)
+        targets = self.prepare.targets
+        metadata = {
+            "recipe": self.recipe.to_dict(),
+            "inputs": self.prepare.inputs.to_dict(),
+            "targets": None if targets is None else targets.to_dict(),
+            "shape": self.shape._asdict(),
+            "n_networks": len(self.networks),
+            "penalty": penalty,
+        }
+        return tensors, metadata
+
+    @classmethod
+    def from_file_parts(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
+        """Build the model that `to_file_parts` described.
+
+        Raises
+        ------
+        ModelFileError
+            If the parts do not fit.
+        """
+        try:
+            recipe, shape = Recipe.from_dict(metadata["recipe"]), Shape(**metadata["shape"])
+            check_number("n_networks", metadata["n_networks"], 1, 1000)
+            networks = tuple(
+                _read_network(shape, recipe, tensors, number) for number in range(metadata["n_networks"])
+            )
+            targets = metadata["targets"]
+            prepare = ArrayPrepare(
+                ColumnScale.from_dict(metadata["inputs"]),
+                None if targets is None else ColumnScale.from_dict(targets),
+            )
+            model = cls(recipe, prepare, shape, networks, _read_linear(shape, recipe, tensors, metadata))
+        except (KeyError, TypeError, RuntimeError, ValueError, OverflowError, AttributeError) as error:
+            raise ModelFileError(f"the model file does not describe a model: {error}") from error
+        if len(prepare.inputs.center) != shape.n_inputs or (
+            prepare.targets is not None and len(prepare.targets.center) != shape.n_steps
+        ):
+            raise ModelFileError("the model file's scales do not fit its networks")
+        return model
+
+
+def _read_network(shape: Shape, recipe: Recipe, tensors: dict[str, Tensor], number: int) -> Network:
+    start = f"{number}."
+    own = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+    with torch.device("meta"):  # sizes that the file claims are not believed until tensors of them are there
+        network = Network(shape, _of_network(recipe))
+    try:
+        network.load_state_dict(own, assign=True)
+    except RuntimeError as error:  # its text has a line per tensor
+        raise ModelFileError(f"the tensors of network {number} are not those of its recipe") from error
+    return network.double().requires_grad_(False).eval()
+
+
+def _read_linear(
+    shape: Shape, recipe: Recipe, tensors: dict[str, Tensor], metadata: dict[str, Any]
+) -> LinearPart | None:
+    if recipe.shortcut != "ridge":
+        return None
+    parts = [tensors[f"linear.{name}"].double().numpy() for name in ("coefficients", "intercept")]
+    if parts[0].shape != (shape.lookback * shape.n_inputs, shape.n_steps) or parts[1].shape != (
+        shape.n_steps,
+    ):
+        raise ModelFileError(
+            f"the model file's linear part of shape {parts[0].shape} does not fit its networks"
+        )
+    return LinearPart(parts[0], parts[1], float(metadata["penalty"]))
 
 
 def settle_arrays(recipe: Recipe, samples: Samples) -> Recipe:
@@ -109,15 +200,20 @@ def settle_arrays(recipe: Recipe, samples: Samples) -> Recipe:
     InputError
         If it asks for what sequences cannot have.
     """
-    if recipe.shortcut == "ridge":
-        raise InputError("shortcut='ridge' is for series, arrays take 'none' or 'linear'")
+    if recipe.shortcut == "ridge" and recipe.loss == "cross_entropy":
+        raise InputError("shortcut='ridge' is for numbers, classes take 'none' or 'linear'")
     steps, ragged = samples.x.shape[1], samples.lengths is not None
     if ragged and (recipe.shortcut != "none" or (recipe.segment or 1) > 1):
         raise InputError(
-            "a shortcut or a segment needs samples of one length, got a list: leave shortcut at 'none' and segment at None, or give an array (n, T, F)"
+            "a shortcut or a segment needs samples of one length, got a list: leave shortcut at its default and segment at None, or give an array (n, T, F)"
         )
     segment = recipe.segment or (1 if ragged else choose_segment(steps))
     return replace(recipe.resolved(), lookback=steps, segment=segment)
+
+
+def choose_shortcut(samples: Samples) -> str:
+    """Say what ``shortcut="auto"`` is for numbers: ridge for sequences of one length and at most `MAX_NUMBERS` numbers."""
+    return "ridge" if samples.lengths is None and samples.x[0].size <= MAX_NUMBERS else "none"
 
 
 def fit_arrays(
@@ -129,7 +225,7 @@ def fit_arrays(
     *,
     seed: int | None = 0,
 ) -> tuple[ArrayModel, tuple[History, ...], IntArray]:
-    """Fit: split, scale on the training samples, train a network per seed, keep the best weights of each.
+    """Fit: split, scale on the training samples, fit the linear part, train a network per seed, keep the best weights of each.
 
     Parameters
     ----------
@@ -170,25 +266,46 @@ def fit_arrays(
     share = weight.copy()
     for part in (train_rows, valid_rows):
         share[part] = weight[part] / weight[part].mean()
-    x_scale = ColumnScale.fit(samples.take(train_rows).values(), recipe.outliers, recipe.scaling)
-    y_scale = ColumnScale.fit(y[train_rows], 0.0, recipe.scaling) if y.ndim == 2 else None
-    data = ArrayData(
-        x_scale.apply(samples.x),
-        y if y_scale is None else y_scale.apply(y)[:, :, None],
-        lengths=samples.lengths,
-        weight=None if (share == 1).all() else share,
-    )
+    prepare = _fit_prepare(samples, y, train_rows, recipe)
+    x, labels, linear = prepare.inputs.apply(samples.x), y, None
+    if prepare.targets is not None:
+        labels = prepare.targets.apply(y)
+        if recipe.shortcut == "ridge":
+            linear, left = fit_linear(x[train_rows], labels[train_rows], share[train_rows])
+            labels = labels - linear.predict(x)
+            labels[train_rows] = left
+        labels = labels[:, :, None]
+    weights = None if (share == 1).all() else share
+    data = ArrayData(x, labels, lengths=samples.lengths, weight=weights)
     shape = Shape(
-        lookback=samples.x.shape[1],
-        n_inputs=samples.x.shape[2],
+        lookback=x.shape[1],
+        n_inputs=x.shape[2],
         n_steps=y.shape[1] if y.ndim == 2 else 1,
         n_outputs=n_outputs(recipe, int(y.max()) + 1),
     )
     parts = torch.from_numpy(train_rows), torch.from_numpy(valid_rows)
-    networks, histories = [], []
-    for number in random.integers(2**31, size=options.n_seeds):
-        with torch.random.fork_rng(devices=[]):  # building a module draws from torch's own generator first
-            network = Network(shape, recipe, generator=torch.Generator().manual_seed(int(number)))
-        histories.append(train(network, data, *parts, recipe, seed=int(number)))
-        networks.append(network.double().requires_grad_(False).eval())
-    return ArrayModel(recipe, x_scale, y_scale, tuple(networks)), tuple(histories), held
+    fits = [
+        _train_one(data, parts, shape, _of_network(recipe), int(number))
+        for number in random.integers(2**31, size=options.n_seeds)
+    ]
+    networks, histories = zip(*fits, strict=True)
+    return ArrayModel(recipe, prepare, shape, networks, linear), histories, held
+
+
+def _fit_prepare(samples: Samples, y: NDArray[Any], rows: IntArray, recipe: Recipe) -> ArrayPrepare:
+    inputs = ColumnScale.fit(samples.take(rows).values(), recipe.outliers, recipe.scaling)
+    return ArrayPrepare(inputs, ColumnScale.fit(y[rows], 0.0, recipe.scaling) if y.ndim == 2 else None)
+
+
+def _of_network(recipe: Recipe) -> Recipe:
+    """Ridge stands beside the network, not in it."""
+    return replace(recipe, shortcut="none") if recipe.shortcut == "ridge" else recipe
+
+
+def _train_one(
+    data: ArrayData, parts: tuple[Tensor, Tensor], shape: Shape, recipe: Recipe, seed: int
+) -> tuple[Network, History]:
+    with torch.random.fork_rng(devices=[]):  # building a module draws from torch's own generator first
+        network = Network(shape, recipe, generator=torch.Generator().manual_seed(seed))
+    history = train(network, data, *parts, recipe, seed=seed)
+    return network.double().requires_grad_(False).eval(), history

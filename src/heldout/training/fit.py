@@ -1,6 +1,6 @@
 """A fit: (data, rows to train on, rows to validate on, recipe, seed) to a fitted model and its history. Nothing else goes in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -8,21 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heldout.check import check_number
+from heldout.check import InputError, check_number
 from heldout.data.prepare import Prepare
 from heldout.data.series import FloatArray, IntArray, SeriesData
-from heldout.data.transforms import is_differenced
-from heldout.data.windows import Windows
-from heldout.nn.networks import Network, Shape, Shortcut
+from heldout.data.transforms import is_differenced, is_log, last_known
+from heldout.nn.networks import Network, Shape
 from heldout.recipe import Recipe
 from heldout.training.checkpoint import Checkpoint, ModelFileError
-from heldout.training.loop import History, Report, evaluate, forecast, spread, train
+from heldout.training.intervals import Conformal, window_spread
+from heldout.training.loop import History, Report, forecast, train
 from heldout.training.losses import n_outputs
-from heldout.training.ridge import MAX_FEATURES, MAX_ROWS, fit_ridge
-from heldout.training.settle import settle
-
-_RIDGE_BLOCK = 4096
-_SHRINK_BLOCK = 20
+from heldout.training.settle import settle, settle_scale
+from heldout.training.shortcut import shrink, start_from_ridge
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +38,8 @@ class SeriesModel:
         In evaluation mode.
     task : dict
         ``targets``, ``past``, ``future``, ``static``, ``horizon``, ``last_step_only``: what data it takes and what it says.
+    conformal : Conformal or None
+        What makes forecasts intervals (`calibrated`).
     """
 
     recipe: Recipe
@@ -48,6 +47,7 @@ class SeriesModel:
     shape: Shape
     networks: tuple[Network, ...]
     task: dict[str, Any]
+    conformal: Conformal | None = None
 
     @property
     def lookback(self) -> int:
@@ -77,8 +77,8 @@ class SeriesModel:
         Returns
         -------
         array of shape (n, S, K, Q)
-            The mean over the seeds; quantiles rise (Chernozhukov, Fernández-Val & Galichon 2010: sorting crossed ones
-            never makes them worse).
+            The mean over the seeds; quantiles rise, each seed's sorted (Chernozhukov, Fernández-Val & Galichon 2010:
+            sorting crossed ones never makes them worse).
 
         Raises
         ------
@@ -87,24 +87,150 @@ class SeriesModel:
         """
         data.check_origins(rows, self.lookback)
         windows = self.prepare.apply(data, self.lookback)
-        level = sum(forecast(network, windows, torch.from_numpy(rows)) for network in self.networks) / len(
-            self.networks
+        levels = [
+            forecast(network, windows, torch.from_numpy(rows)).sort(dim=-1).values.numpy()
+            for network in self.networks
+        ]
+        return self.prepare.to_scored(np.mean(levels, axis=0), data, rows)
+
+    def predict_samples(
+        self, data: SeriesData, rows: IntArray, n_samples: int, *, seed: int = 0
+    ) -> FloatArray:
+        """Draw forecasts with the dropout masks of training kept on (Monte Carlo dropout), on the scoring scale.
+
+        Their spread says how unsure the weights are. It holds no noise of the observations and is no interval.
+
+        Parameters
+        ----------
+        data : SeriesData
+            With the columns of training.
+        rows : array of shape (n,), int64
+            Origins.
+        n_samples : int
+            N, at least 1. Sample i is drawn from network ``i % len(networks)``.
+        seed : int, default 0
+            Decides the masks.
+
+        Returns
+        -------
+        array of shape (N, n, S, K)
+            Of quantile recipes the median. Without any rate each is the forecast of its network.
+
+        Raises
+        ------
+        InputError
+            If ``n_samples`` is below 1 or a column of training is missing.
+
+        References
+        ----------
+        Gal & Ghahramani 2016, arXiv:1506.02142, and arXiv:1512.05287 for masks held over time.
+        """
+        check_number("n_samples", n_samples, 1, np.inf)
+        data.check_origins(rows, self.lookback)
+        windows = self.prepare.apply(data, self.lookback)
+        generator = torch.Generator().manual_seed(seed)
+        samples = []
+        for number in range(n_samples):
+            network = self.networks[number % len(self.networks)]
+            level = forecast(network, windows, torch.from_numpy(rows), masks=generator)
+            samples.append(self.point(self.prepare.to_scored(level.sort(dim=-1).values.numpy(), data, rows)))
+        return np.stack(samples)
+
+    def columns(self, data: SeriesData, rows: IntArray) -> dict[str, FloatArray]:
+        """Forecast in the targets' own units, with all that the model can say.
+
+        Parameters
+        ----------
+        data : SeriesData
+            With the columns of training.
+        rows : array of shape (n,), int64
+            Origins; rows after them are read for future covariates only.
+
+        Returns
+        -------
+        dict of str to array of shape (n, S, K)
+            ``forecast``; ``low`` and ``high`` of a calibrated model; ``q0.1`` and so on of a quantile recipe, rising.
+        """
+        scored = self.predict(data, rows)
+        found = {"forecast": self.point(scored)}
+        if self.conformal is not None and self.conformal.reach:
+            ids = [data.ids[number] for number in data.series_of_row[rows]]
+            low, high = self.conformal.widen(
+                *self._ends(scored, self.conformal.level), self._spread(data, rows), ids
+            )
+            # quantiles that were too wide are drawn in, but not past the forecast
+            found |= {
+                "low": np.minimum(low, found["forecast"]),
+                "high": np.maximum(high, found["forecast"]),
+            }
+        if self.recipe.loss == "quantile":
+            found |= {f"q{level:g}": scored[..., n] for n, level in enumerate(self.recipe.quantiles)}
+        return {name: self.prepare.to_original(values) for name, values in found.items()}
+
+    def calibrated(self, data: SeriesData, rows: IntArray, level: float = 0.9) -> Self:
+        """Give the model with intervals of a coverage, learned from its errors on rows that did not train it.
+
+        Parameters
+        ----------
+        data : SeriesData
+            With the columns of training.
+        rows : array of shape (n,), int64
+            Origins with known labels, none of which trained the model; those that said when to stop will do.
+        level : float, default 0.9
+            Intended coverage of each step and target, in (0, 1).
+
+        Returns
+        -------
+        SeriesModel
+            With ``conformal``, whose ``promised`` and ``note`` say what the coverage stands on.
+
+        Raises
+        ------
+        InputError
+            If there are no rows, or ``level`` is out of range.
+        """
+        if not len(rows):
+            raise InputError(
+                "an interval needs calibration rows, got none: give origins whose labels are known"
+            )
+        conformal = Conformal.fit(
+            data,
+            rows,
+            truth=self._scored_targets(data)[rows[:, None] + data.steps],
+            ends=self._ends(self.predict(data, rows), level),
+            spread=self._spread(data, rows),
+            level=level,
         )
-        assert isinstance(level, Tensor)
-        return self.prepare.to_scored(level.sort(dim=-1).values.numpy(), data, rows)
+        return replace(self, conformal=conformal)
+
+    def _ends(self, scored: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
+        """What an interval is built around: the outer quantiles, or the forecast itself."""
+        if self.recipe.loss != "quantile":
+            return scored[..., 0], scored[..., 0]
+        return self._quantile(scored, (1 - level) / 2), self._quantile(scored, (1 + level) / 2)
+
+    def _quantile(self, scored: FloatArray, level: float) -> FloatArray:
+        levels = np.array(self.recipe.quantiles)
+        return np.apply_along_axis(lambda q: np.interp(level, levels, q), -1, scored)
+
+    def _scored_targets(self, data: SeriesData) -> FloatArray:
+        columns = [last_known(data, name) for name in data.targets]
+        pairs = zip(columns, self.prepare.transforms, strict=False)
+        return np.column_stack([np.log(x) if is_log(transform) else x for x, transform in pairs])
+
+    def _spread(self, data: SeriesData, rows: IntArray) -> FloatArray:
+        return window_spread(self._scored_targets(data), rows, lookback=self.lookback, horizon=data.horizon)
 
     def point(self, scored: FloatArray) -> FloatArray:
         """Give one number per step and target, (n, S, K): the median of quantiles, else the forecast itself."""
         if self.recipe.loss != "quantile":
             return scored[..., 0]
-        levels = np.array(self.recipe.quantiles)
-        return np.apply_along_axis(lambda q: np.interp(0.5, levels, q), -1, scored)
+        return self._quantile(scored, 0.5)
 
     def joined(self, others: Sequence["SeriesModel"]) -> Self:
-        """Give the mean of this model and others that differ in seed only."""
-        return replace(
-            self, networks=(*self.networks, *(network for other in others for network in other.networks))
-        )
+        """Give the mean of this model and others that differ in seed only; its intervals are to be calibrated anew."""
+        networks = (*self.networks, *(network for other in others for network in other.networks))
+        return replace(self, networks=networks, conformal=None)
 
     def to_file_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give what a model file holds: named tensors and JSON metadata."""
@@ -121,6 +247,7 @@ class SeriesModel:
             "shape": self.shape._asdict(),
             "task": self.task,
             "n_networks": len(self.networks),
+            "conformal": self.conformal.to_dict() if self.conformal is not None else None,
         }
         return tensors, metadata
 
@@ -154,9 +281,13 @@ class SeriesModel:
                 network.load_state_dict(own, assign=True)
                 network.requires_grad_(False).eval()
                 networks.append(network)
-            return cls(
-                recipe, Prepare.from_dict(metadata["prepare"]), shape, tuple(networks), metadata["task"]
+            prepare, found = Prepare.from_dict(metadata["prepare"]), metadata.get("conformal")
+            conformal = (
+                Conformal.from_dict(found, n_steps=shape.n_steps, n_targets=shape.n_targets)
+                if found is not None
+                else None
             )
+            return cls(recipe, prepare, shape, tuple(networks), metadata["task"], conformal)
         except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the model file does not describe a model: {error}") from error
 
@@ -212,7 +343,7 @@ def fit_series(
     >>> model.predict(data, np.array([290])).shape
     (1, 2, 1, 1)
     """
-    recipe = settle(recipe, data)
+    recipe, _ = settle_scale(settle(recipe, data), data, train_rows)
     assert recipe.lookback is not None
     for part in (train_rows, valid_rows):
         data.check_origins(part, recipe.lookback)
@@ -231,10 +362,10 @@ def fit_series(
         network = Network(shape, recipe, generator=torch.Generator().manual_seed(seed))
     rows = torch.from_numpy(train_rows), torch.from_numpy(valid_rows)
     if network.shortcut is not None and recipe.shortcut == "ridge":
-        _start_from_ridge(network, windows, *rows, recipe)
+        start_from_ridge(network, windows, *rows, recipe)
     history = train(network, windows, *rows, recipe, seed=seed, checkpoint=checkpoint, report=report)
     if recipe.shrink and recipe.shortcut == "ridge":
-        _shrink(network, windows, rows[1], recipe)
+        shrink(network, windows, rows[1], recipe)
     task = {
         "targets": list(data.targets),
         "past": list(data.past),
@@ -245,65 +376,3 @@ def fit_series(
         "frequency": asdict(data.frequency),
     }
     return SeriesModel(recipe, prepare, shape, (network,), task), history
-
-
-def _start_from_ridge(
-    network: Network, windows: Windows, train_rows: Tensor, valid_rows: Tensor, recipe: Recipe
-) -> None:
-    """Set the shortcut to the ridge solution on the training rows; it is then held fixed.
-
-    The validation rows choose the penalty, and whether a target is forecast from all inputs or from its own lags.
-    """
-    shortcut, shape = network.shortcut, network.shape
-    assert shortcut is not None
-    parts = spread(train_rows, MAX_ROWS), spread(valid_rows, MAX_ROWS)
-    for number in range(len(shortcut.weight)):
-        targets = list(range(shape.n_targets)) if network.shared else [number]
-        choices = [slice(number * shape.lookback, (number + 1) * shape.lookback)]
-        if network.shared:
-            choices = [slice(0, shape.lookback)]
-        elif shape.lookback < shortcut.weight.shape[1] <= MAX_FEATURES:
-            choices.append(slice(None))
-        fits = [
-            fit_ridge(*(_features_and_labels(shortcut, windows, rows, targets, which) for rows in parts))
-            for which in choices
-        ]
-        found, which = min(zip(fits, choices, strict=True), key=lambda pair: pair[0].valid_loss)
-        weight = torch.from_numpy(found.coefficients).float()[:, :, None]  # the same for all quantiles
-        levels = torch.zeros(shape.n_outputs)
-        if recipe.loss == "quantile":
-            blocks = _features_and_labels(shortcut, windows, parts[0], targets, which)
-            errors = np.concatenate([y - x @ found.coefficients - found.intercept for x, y in blocks])
-            levels = torch.from_numpy(np.quantile(errors, recipe.quantiles)).float()
-        with torch.no_grad():
-            shortcut.weight[number, which] = weight.expand(-1, -1, shape.n_outputs).flatten(1)
-            shortcut.bias[number] = (torch.from_numpy(found.intercept).float()[:, None] + levels).flatten()
-    shortcut.requires_grad_(False)
-
-
-def _features_and_labels(
-    shortcut: Shortcut, windows: Windows, rows: Tensor, targets: Sequence[int], which: slice
-) -> Iterator[tuple[FloatArray, FloatArray]]:
-    for part in rows.split(_RIDGE_BLOCK):
-        batch = windows.gather(part)
-        y = batch.y / batch.scale if batch.scale is not None else batch.y
-        features = shortcut.features(batch.x)
-        for place, target in enumerate(targets):
-            yield features[place, :, which].double().numpy(), y[:, :, target].double().numpy()
-
-
-def _shrink(network: Network, windows: Windows, valid_rows: Tensor, recipe: Recipe) -> None:
-    """Keep half of what the LSTM adds to its shortcut, unless all of it is better by more than one standard error.
-
-    The error is that of means over blocks of the validation rows: neighbours share most of their window.
-    """
-    rows = spread(valid_rows, recipe.valid_samples)
-    losses = []
-    for gain in (0.5, 1.0):
-        network.gain.fill_(gain)
-        losses.append(evaluate(network, windows, rows, recipe).numpy())
-    length = max(_SHRINK_BLOCK, 2 * int(windows.steps[-1]) * len(rows) // len(valid_rows))
-    difference = losses[0] - losses[1]
-    blocks = np.array([block.mean() for block in np.array_split(difference, max(1, len(rows) // length))])
-    error = blocks.std(ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.inf
-    network.gain.fill_(1.0 if difference.mean() > error else 0.5)

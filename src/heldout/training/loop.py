@@ -6,7 +6,6 @@ killed goes on from its last epoch to the same bits.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -27,6 +26,7 @@ from heldout.nn.penalties import (
 )
 from heldout.recipe import Recipe
 from heldout.training.checkpoint import Checkpoint
+from heldout.training.history import History as History
 from heldout.training.lags import thin
 from heldout.training.losses import sample_losses
 from heldout.training.stopping import EarlyStopping
@@ -37,23 +37,6 @@ _EVAL_BATCH = 1024
 
 class NonFiniteError(FitError):
     """A loss or a gradient was not finite; the weights are still those of the step before."""
-
-
-@dataclass
-class History:
-    """What happened, epoch by epoch.
-
-    Attributes
-    ----------
-    epochs : list of dict
-        ``epoch`` (0 is before any training), ``train_loss`` and ``valid_loss`` (evaluation mode, the same loss without
-        penalties, scaled units), ``lr``.
-    best_epoch : int
-        The epoch whose weights are kept.
-    """
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = -1
 
 
 def train(
@@ -315,25 +298,33 @@ def evaluate(network: Network, source: Source, rows: Tensor, recipe: Recipe) -> 
 
 
 @torch.no_grad()
-def forecast(network: Network, source: Source, rows: Tensor) -> Tensor:
+def forecast(
+    network: Network, source: Source, rows: Tensor, *, masks: torch.Generator | None = None
+) -> Tensor:
     """What the network says, in evaluation mode, with the window's normalisation undone.
 
     Parameters
     ----------
     network, source, rows
         As in `train`; labels are not read.
+    masks : torch.Generator, optional
+        Keeps the random masks of the LSTM and the head on, as in training, and draws them.
 
     Returns
     -------
     Tensor of shape (n_samples, S, K, Q), float64
     """
     network.eval()
+    network.training = network.lstm.training = masks is not None
     parts = []
     for part in rows.split(_EVAL_BATCH):
         batch = source.gather(part, labelled=False)
-        output = network(batch.x, future=batch.future, static=batch.static, lengths=batch.lengths)
+        output = network(
+            batch.x, future=batch.future, static=batch.static, lengths=batch.lengths, generator=masks
+        )
         out = _scaled(output.forecast, batch).double()
         parts.append(out + batch.offset[..., None] if batch.offset is not None else out)
+    network.eval()
     return torch.cat(parts)
 
 

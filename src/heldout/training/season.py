@@ -1,4 +1,4 @@
-"""Find the season of a series: the candidate whose autocorrelation stands out of the training rows, or none."""
+"""The season of a series: found by the autocorrelation of the training rows, and taken out of a forecast of one series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,3 +117,68 @@ def _season_strength(series: Sequence[FloatArray], season: int, limit: float) ->
     error = max(sqrt((1 + 2 * float((r[1:season] ** 2).sum())) / n), sqrt(fourth) / squares)
     peak = r[season] >= max(r[season - quarter], r[season + quarter])
     return (float(r[season]) if peak and r[season] > limit * error else 0.0), error
+
+
+def naive2(values: FloatArray, season: int, horizon: int) -> FloatArray:
+    """Forecast a series by its last value after seasonal adjustment: Naive2, the reference of the M4 competition.
+
+    The series is seasonal if its autocorrelation at the season lies outside the 90 % limits under dependence up to the
+    lag before, ``1.645 sqrt((1 + 2 sum_{j<m} r_j^2) / n)``, and it holds three seasons. It is then divided by the factors
+    of a classical multiplicative decomposition (centred mean of one season; mean ratio at each place in the season,
+    scaled to mean 1), and the forecast is multiplied by them.
+
+    Parameters
+    ----------
+    values : array of shape (n_rows,)
+        One series up to its origin, without gaps.
+    season : int
+        Rows in a season; 1 gives the last value.
+    horizon : int
+        Steps ahead.
+
+    Returns
+    -------
+    array of shape (horizon,)
+
+    References
+    ----------
+    Makridakis, Spiliotis and Assimakopoulos 2020, The M4 competition, International Journal of Forecasting 36(1);
+    their R code, `SeasonalityTest` and `Benchmarks`.
+
+    Examples
+    --------
+    >>> wave = np.tile([1.0, 2.0, 3.0], 10)
+    >>> naive2(wave, 3, 4)
+    array([1., 2., 3., 1.])
+    """
+    y = np.asarray(values, dtype=np.float64)
+    factors = _season_factors(y, season) if _is_seasonal(y, season) else np.ones(season)
+    ahead = np.arange(len(y), len(y) + horizon) % season
+    return np.asarray(y[-1] / factors[(len(y) - 1) % season] * factors[ahead])
+
+
+def _is_seasonal(y: FloatArray, season: int) -> bool:
+    if season < 2 or len(y) < 3 * season:
+        return False
+    x = y - y.mean()
+    square = float(x @ x)
+    if square == 0:
+        return False
+    r = np.array([x[lag:] @ x[:-lag] for lag in range(1, season + 1)]) / square
+    limit = 1.645 * sqrt((1 + 2 * float((r[:-1] ** 2).sum())) / len(y))
+    return bool(abs(r[-1]) > limit)
+
+
+def _season_factors(y: FloatArray, season: int) -> FloatArray:
+    """Factor of each place in the season, counted from the first row; 1 where they cannot be told."""
+    kernel = np.ones(season) if season % 2 else np.concatenate([[0.5], np.ones(season - 1), [0.5]])
+    trend = np.convolve(y, kernel / season, mode="valid")
+    half = season // 2
+    place = np.arange(half, half + len(trend)) % season
+    if not (trend != 0).all():
+        return np.ones(season)
+    figure = np.bincount(place, y[half : half + len(trend)] / trend, season) / np.bincount(
+        place, minlength=season
+    )
+    factors = np.asarray(figure / figure.mean())
+    return factors if (factors > 0).all() else np.ones(season)

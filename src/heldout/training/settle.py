@@ -1,16 +1,19 @@
 """What a recipe leaves open, decided from the data: window, segments, transform."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heldout.check import InputError
 from heldout.data.series import IntArray, SeriesData
-from heldout.data.transforms import choose_transforms
+from heldout.data.transforms import choose_transforms, is_log, seen_rows
 from heldout.recipe import Recipe
 
 _LONG_WINDOW = 28  # longer windows are cut into about 12 segments
 _STEPS = 12
+_UNLIKE = 3.0  # times that spreads or levels must differ for series to be scaled one by one
 
 
 def settle_transform(recipe: Recipe, data: SeriesData, rows: IntArray) -> tuple[Recipe, tuple[str, ...]]:
@@ -105,3 +108,66 @@ def choose_segment(lookback: int) -> int:
         return 1
     near = [d for d in range(1, lookback + 1) if lookback % d == 0 and 8 <= lookback // d <= 16]
     return min(near, key=lambda d: abs(d - lookback / _STEPS)) if near else -(-lookback // _STEPS)
+
+
+def settle_scale(recipe: Recipe, data: SeriesData, rows: IntArray) -> tuple[Recipe, str | None]:
+    """Replace ``scale_by="auto"`` by what these training rows say.
+
+    Each series is scaled by itself if there are several, and in the middle four fifths of those with training rows the
+    largest standard deviation is over 3 times the smallest, or the means spread over more than 3 times the median one.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its transform chosen.
+    data : SeriesData
+        The series.
+    rows : array of int64
+        Origins of training samples.
+
+    Returns
+    -------
+    recipe : Recipe
+    reason : str or None
+        One sentence; None where there was nothing to decide.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from heldout.data.layout import read_series
+    >>> table = pl.DataFrame({"id": ["a"] * 50 + ["b"] * 50, "y": np.random.default_rng(0).normal(size=100)})
+    >>> data = read_series(table, target="y", id="id")
+    >>> settle_scale(Recipe(transform="none"), data, np.arange(20, 40))[0].scale_by
+    'all'
+    """
+    if recipe.scale_by != "auto":
+        return recipe, None
+    if len(data.ids) == 1:
+        return replace(recipe, scale_by="all"), None
+    seen = seen_rows(data, rows, recipe.lookback or 1)
+    spreads, shifts = zip(
+        *(_unlikeness(data, seen, name, recipe.transform) for name in data.targets), strict=True
+    )
+    spread, shift = max(spreads), max(shifts)
+    if max(spread, shift) <= _UNLIKE:
+        return replace(recipe, scale_by="all"), None
+    why = (
+        f"spreads differ {spread:.3g} times" if spread > _UNLIKE else f"levels lie {shift:.3g} spreads apart"
+    )
+    return replace(
+        recipe, scale_by="series"
+    ), f"each series is scaled, and scored, by its own training rows: {why}"
+
+
+def _unlikeness(data: SeriesData, seen: NDArray[np.bool_], name: str, transform: str) -> tuple[float, float]:
+    """How many times the spreads of a target's series differ, and how many spreads their means lie apart."""
+    values = data.values[:, data.columns.index(name)]
+    if is_log(transform):
+        values = np.log(np.where(values > 0, values, np.nan))
+    known = seen & ~np.isnan(values)
+    parts = [values[a:b][known[a:b]] for a, b in pairwise(data.offsets)]
+    spreads = np.array([part.std() for part in parts if len(part)])
+    means = np.array([part.mean() for part in parts if len(part)])
+    low, middle, high = np.quantile(spreads, [0.1, 0.5, 0.9])
+    apart = np.quantile(means, 0.9) - np.quantile(means, 0.1)
+    return float(high / low) if low > 0 else 1.0, float(apart / middle) if middle > 0 else 0.0

@@ -2,12 +2,14 @@
 
 import gzip
 import pickle
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,7 +22,7 @@ from heldout.data.samples import split_samples
 from heldout.recipe import Recipe
 from heldout.training.temperature import fit_temperature
 
-SMALL = {"hidden_size": 8, "lr": 0.03, "max_epochs": 50}
+SMALL = {"hidden_size": 8, "lr": 0.03, "max_epochs": 40, "batch_size": 50, "shortcut": "none"}
 QUICK = {"hidden_size": 4, "max_epochs": 2, "random_state": 0}
 
 
@@ -31,9 +33,8 @@ def sequences(n=240, steps=10, columns=2, seed=0):
     return X, total, np.where(total > 0, "up", "down")
 
 
-@parametrize_with_checks(
-    [LSTMRegressor(shortcut="linear", **SMALL), LSTMClassifier(shortcut="linear", **SMALL)]
-)
+@pytest.mark.slow
+@parametrize_with_checks([LSTMRegressor(), LSTMClassifier()])
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 
@@ -80,10 +81,44 @@ def test_it_learns_a_sum_and_undoes_the_scale_of_the_targets():
     assert model.n_parameters_ == sum(p.numel() for p in model.model_.networks[0].parameters())
 
 
+def test_what_was_learned_of_the_inputs_can_be_looked_at():
+    X, total, label = sequences()
+    model = LSTMRegressor(**QUICK, validation_fraction=0).fit(X, total)
+    inputs, targets = model.prepare_
+    np.testing.assert_allclose(inputs.center, X.mean(axis=(0, 1)), rtol=1e-9)
+    np.testing.assert_allclose(inputs.width, X.std(axis=(0, 1)), rtol=1e-9)
+    np.testing.assert_allclose([targets.center[0], targets.width[0]], [total.mean(), total.std()], rtol=1e-9)
+    assert "center" in repr(model.prepare_)
+    assert LSTMClassifier(**QUICK).fit(X, label).prepare_.targets is None
+
+
+def test_by_default_the_network_learns_what_ridge_leaves_and_nothing_where_ridge_leaves_nothing():
+    X, total, _ = sequences()
+    options = {**SMALL, "shortcut": "auto", "random_state": 0}
+    linear = LSTMRegressor(**options).fit(X[:200], total[:200])
+    assert linear.best_epoch_ == 0
+    assert linear.score(X[200:], total[200:]) > 0.999
+    bent = np.abs(X[:, -1, 0] - 50) + total
+    both = LSTMRegressor(**options).fit(X[:200], bent[:200])
+    ridge = both.prepare_.targets.undo(both.model_.linear.predict(both.prepare_.inputs.apply(X)))[:, 0]
+    assert both.best_epoch_ > 0
+    assert both.score(X[200:], bent[200:]) > r2_score(bent[200:], ridge[200:]) + 0.02
+
+
+def test_the_default_shortcut_is_ridge_only_where_it_can_be():
+    X, total, _ = sequences(n=30)
+    long = np.random.default_rng(0).normal(size=(30, 2049))
+    fits = [LSTMRegressor(**QUICK).fit(x, total) for x in (X, list(X), long)]
+    assert [model.model_.recipe.shortcut for model in fits] == ["ridge", "none", "none"]
+    assert [model.model_.linear is None for model in fits] == [False, True, True]
+    with pytest.raises(InputError, match="shortcut='ridge' is for numbers"):
+        LSTMClassifier(**QUICK, shortcut="ridge").fit(X, total > 0)
+
+
 def test_several_outputs_are_predicted_each_in_its_own_units():
     X, total, _ = sequences()
     Y = np.column_stack([total, 1e5 - 1e3 * total, X[:, -1, 1]])
-    model = LSTMRegressor(**{**SMALL, "max_epochs": 100}, patience=30, random_state=0).fit(X[:200], Y[:200])
+    model = LSTMRegressor(**SMALL, patience=30, random_state=0).fit(X[:200], Y[:200])
     assert model.predict(X[200:]).shape == (40, 3)
     assert (np.corrcoef(model.predict(X[200:]).T, Y[200:].T).diagonal(3) > 0.8).all()
 
@@ -143,7 +178,6 @@ def test_samples_of_another_shape_than_the_fits_are_refused():
         ({"hidden_size": 0}, "hidden_size must be in"),
         ({"validation_fraction": 1.0}, "validation_fraction must be in"),
         ({"n_seeds": 0}, "n_seeds must be in"),
-        ({"shortcut": "ridge"}, "shortcut='ridge' is for series"),
         ({"loss": "cross_entropy"}, "use LSTMClassifier"),
         ({"segment": 11}, "a segment of 11 rows is longer"),
     ],
@@ -175,7 +209,7 @@ def test_a_weight_of_two_is_the_sample_twice_and_zero_is_without_it(options):
 
 
 def test_a_heavier_class_is_said_more_often():
-    X, _, label = sequences()
+    X, _, label = sequences(n=120)
     noisy = np.where(np.random.default_rng(0).random(len(X)) < 0.3, "up", label)
     shares = [
         (LSTMClassifier(**SMALL, class_weight=weight, random_state=0).fit(X, noisy).predict(X) == "up").mean()
@@ -206,7 +240,8 @@ def test_weights_that_are_none_are_refused(weight):
 
 def test_quantiles_do_not_cross_and_predict_is_their_median():
     X, total, _ = sequences()
-    model = LSTMRegressor(**SMALL, loss="quantile", quantiles=(0.1, 0.5, 0.9), random_state=0).fit(X, total)
+    options = {**SMALL, "max_epochs": 15, "loss": "quantile", "quantiles": (0.1, 0.5, 0.9), "random_state": 0}
+    model = LSTMRegressor(**options).fit(X, total)
     levels = model.predict_quantiles(X)
     assert levels.shape == (240, 3)
     assert (np.diff(levels) >= 0).all()
@@ -223,7 +258,10 @@ def test_temperature_finds_what_logits_were_multiplied_by_and_helps_on_other_sam
     for factor in (0.3, 1.0, 6.0):
         assert fit_temperature(factor * logits, codes, np.ones(3000)) == pytest.approx(factor, rel=0.1)
     # A few samples that are all right prove no certainty.
-    assert fit_temperature(np.eye(3), np.arange(3), np.ones(3)) > 0.3
+    assert fit_temperature(np.eye(3), np.arange(3), np.ones(3)) > 0.8
+    assert fit_temperature(np.eye(3), np.arange(3), np.full(3, 7.0)) == fit_temperature(
+        np.eye(3), np.arange(3), np.ones(3)
+    )
 
 
 def test_temperature_changes_probabilities_and_never_the_class():
@@ -239,7 +277,7 @@ def test_temperature_changes_probabilities_and_never_the_class():
 
 def test_label_smoothing_makes_a_classifier_less_certain():
     X, _, label = sequences()
-    options = {**SMALL, "validation_fraction": 0, "regularization": 0.0, "random_state": 0}
+    options = {**SMALL, "max_epochs": 20, "validation_fraction": 0, "regularization": 0.0, "random_state": 0}
     sure, smooth = (
         LSTMClassifier(**options, label_smoothing=share).fit(X, label).predict_proba(X).max(axis=1).mean()
         for share in (0.0, 0.4)
@@ -253,12 +291,10 @@ def test_several_seeds_are_averaged_and_one_is_the_first_of_them():
     assert len(three.histories_) == len(three.model_.networks) == 3
     assert one.history_ == three.history_
     samples = three._read(X, reset=False)
-    each = [
-        type(three.model_)(three.model_.recipe, three.model_.x_scale, three.model_.y_scale, (network,))
-        for network in three.model_.networks
-    ]
+    each = [replace(three.model_, networks=(network,)) for network in three.model_.networks]
     mean = np.mean([model.outputs(samples)[:, 0, 0] for model in each], axis=0)
     np.testing.assert_allclose(three.predict(X), mean, rtol=1e-9)
+    assert three.n_parameters_ == one.n_parameters_
 
 
 @pytest.mark.parametrize("kind", [LSTMRegressor, LSTMClassifier])
@@ -316,19 +352,66 @@ def test_without_validation_samples_it_trains_on_all_of_them_to_the_last_epoch()
     assert model.n_iter_ == model.best_epoch_ == 7
 
 
-def test_pipeline_search_and_cross_validation_take_them():
+class Purged:
+    """Folds in order of time as skfolio's splitters give them, ``gap`` samples dropped before each test block."""
+
+    def __init__(self, gap):
+        self.gap = gap
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        return 2
+
+    def split(self, X, y=None, groups=None):
+        third = len(X) // 3
+        for start in (third, 2 * third):
+            yield np.arange(start - self.gap), np.arange(start, start + third)
+
+
+@pytest.mark.parametrize("cv", [TimeSeriesSplit(3, gap=2), Purged(4)])
+def test_splitters_in_order_of_time_take_them(cv):
+    X, total, label = sequences(n=60)
+    for kind, y in ((LSTMRegressor, total), (LSTMClassifier, label)):
+        scores = cross_val_score(kind(**QUICK, shuffle=False), X, y, cv=cv, error_score="raise")
+        assert len(scores) == cv.get_n_splits()
+        assert np.isfinite(scores).all()
+        search = GridSearchCV(kind(**QUICK, shuffle=False), {"hidden_size": [2]}, cv=cv, error_score="raise")
+        assert search.fit(X, y).best_params_ == {"hidden_size": 2}
+
+
+def test_pipeline_and_search_take_them():
     X, total, label = sequences(n=90, columns=2)
     table = X[:, :, 0]
     piped = make_pipeline(StandardScaler(), LSTMRegressor(**QUICK)).fit(table, total)
     assert piped.predict(table).shape == (90,)
+    piped.set_params(lstmregressor__hidden_size=3)
+    assert clone(piped).fit(table, total).predict(table).shape == (90,)
     search = GridSearchCV(LSTMClassifier(**QUICK), {"hidden_size": np.array([2, 3]), "lr": [0.01]}, cv=2)
     assert search.fit(X, label).best_params_["hidden_size"] in (2, 3)
-    scores = cross_val_score(
-        LSTMRegressor(**QUICK, shuffle=False), X, total, cv=TimeSeriesSplit(3, gap=2), error_score="raise"
-    )
-    assert np.isfinite(scores).all()
     ragged = [x[: 3 + n % 7] for n, x in enumerate(X)]
     assert len(cross_val_score(LSTMClassifier(**QUICK), ragged, label, cv=2, error_score="raise")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"), [("units", "hidden_size"), ("epochs", "max_epochs"), ("dropout", "output_dropout")]
+)
+def test_a_keras_name_in_a_grid_or_a_pipeline_raises_an_error_that_gives_ours(name, ours):
+    X, total, _ = sequences(n=30)
+    with pytest.raises(InputError, match=f"here it is .*{ours}"):
+        GridSearchCV(LSTMRegressor(**QUICK), {name: [2, 3]}, cv=2).fit(X, total)
+    with pytest.raises(InputError, match=f"here it is .*{ours}"):
+        make_pipeline(StandardScaler(), LSTMRegressor()).set_params(**{f"lstmregressor__{name}": 2})
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_set_output_reaches_the_steps_before_and_names_are_remembered(library):
+    X, total, _ = sequences(n=40)
+    names = [f"step {number}" for number in range(X.shape[1])]
+    table = pd.DataFrame(X[:, :, 0], columns=names)
+    piped = make_pipeline(StandardScaler(), LSTMRegressor(**QUICK)).set_output(transform=library)
+    assert piped.fit(table, total).predict(table).shape == (40,)
+    assert list(piped[-1].feature_names_in_) == names
+    with pytest.raises(ValueError, match="feature names should match"):
+        piped[-1].predict(table[names[::-1]])
 
 
 @pytest.mark.parametrize("kind", [LSTMRegressor, LSTMClassifier])
@@ -355,7 +438,7 @@ def test_it_tells_the_classes_of_real_sequences(shared, name, least):
     if not (folder / f"{name}_TRAIN.ts.gz").exists():
         pytest.skip(f"{name} is not among the data sets")
     (X, y), (X_test, y_test) = (read_ts(folder / f"{name}_{part}.ts.gz") for part in ("TRAIN", "TEST"))
-    model = LSTMClassifier(random_state=0, lr=0.01, max_epochs=60).fit(X, y)
+    model = LSTMClassifier(random_state=0, lr=0.02, batch_size=32, max_epochs=30).fit(X, y)
     assert model.score(X_test, y_test) > least
 
 

@@ -1,0 +1,250 @@
+"""What `LSTMRegressor` and `LSTMClassifier` share: flat hyper-parameters, reading X, splitting, training, files."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from heldout.check import InputError
+from heldout.data.samples import (
+    ArrayPrepare,
+    Samples,
+    is_list_of_sequences,
+    merge_identical,
+    pad,
+    read_weight,
+)
+from heldout.data.series import FloatArray, IntArray
+from heldout.options import Description, keyword_constructor
+from heldout.recipe import Recipe
+from heldout.training.arrays import ArrayModel, ArrayOptions, choose_shortcut, fit_arrays, settle_arrays
+from heldout.training.checkpoint import ModelFileError, save_tensors
+from heldout.training.loop import History
+
+# Fields of a recipe that say how windows are cut from series; arrays are windows already.
+_FOR_SERIES = (
+    "lookback", "transform", "fill_limit", "scale_by", "window_norm", "shared_columns", "shrink",
+)  # fmt: skip
+# Arrays are mostly few: an epoch is a handful of steps, so steps are longer and epochs more. Chosen on training rows.
+_DEFAULTS = {"lr": 0.01, "schedule": "cosine", "batch_size": 32, "max_epochs": 100, "patience": 20}
+_SEGMENT = "Steps that are embedded together and fed as one; 1 feeds step by step, None cuts sequences of more than 28 steps."
+RANDOM_STATE = Description(
+    "random_state", "int, RandomState or None", None, "Decides split, starting weights, orders and masks."
+)
+VERSION = 1
+
+
+def flat(*extra: Description, leave_out: tuple[str, ...], shortcut: str, defaults: Mapping[str, Any]) -> Any:
+    """Give a class decorator that writes constructor and docstring from the fields of a recipe and a few more.
+
+    Parameters
+    ----------
+    *extra : Description
+        Arguments of this class alone.
+    leave_out : tuple of str
+        Fields of a recipe that have no meaning for it.
+    shortcut : str
+        What the shortcut means here.
+    defaults : mapping
+        Defaults of this class alone.
+    """
+    defaults, texts = {**_DEFAULTS, **defaults}, {"segment": _SEGMENT, "shortcut": shortcut}
+    items = [
+        Description(
+            item.name, item.kind, defaults.get(item.name, item.default), texts.get(item.name, item.text)
+        )
+        for item in (*Recipe.describe(), *ArrayOptions.describe())
+        if item.name not in (*_FOR_SERIES, *leave_out)
+    ]
+    return keyword_constructor([*items, *extra], _refuse)
+
+
+def _refuse(cls: type, name: str, value: Any) -> None:
+    """Say what an argument that is no hyper-parameter of this class is called here."""
+    if name in {item.name for item in fields(Recipe)}:
+        raise InputError(f"{name!r} is no hyper-parameter of {cls.__name__}: leave it out")
+    if name == "seed":
+        raise InputError("unknown hyper-parameter 'seed': here it is random_state")
+    Recipe.from_dict({name: value})
+
+
+class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
+    """What both share: reading X, splitting, training, averaging, files."""
+
+    _fixed: ClassVar[dict[str, Any]] = {"transform": "none", "window_norm": "none", "shrink": False}
+    # Fitted attributes that a file holds beside the model, plain values of JSON.
+    _kept: ClassVar[dict[str, type]] = {"_any_length": bool, "n_features_in_": int}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set hyper-parameters by name, as the constructor does."""
+        for name in params.keys() - self._get_param_names():
+            _refuse(type(self), name, params[name])
+        return super().set_params(**params)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _read(self, X: Any, *, reset: bool) -> Samples:
+        """Turn any of the three forms of X into samples; ``reset`` remembers the form, else it must be the same."""
+        as_list = is_list_of_sequences(X)
+        three = not as_list and (X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim) == 3
+        if as_list:
+            samples = pad(X)
+        elif three:
+            samples = Samples(check_array(X, allow_nd=True, dtype=np.float64, input_name="X"), None)
+        else:
+            x = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_samples=2 if reset else 1)
+            samples = Samples(x[:, :, None], None)
+        if reset:
+            if len(samples.x) < 2:
+                raise InputError("a fit needs two samples at least, got 1 sample")
+            self._any_length, self._sample_shape = as_list, samples.x.shape[1:]
+            if as_list or three:
+                self.n_features_in_ = samples.x.shape[2]
+            return samples
+        steps, columns = self._sample_shape
+        lengths = samples.lengths if samples.lengths is not None else np.array([samples.x.shape[1]])
+        if samples.x.shape[2] != columns or not (self._any_length or (lengths == steps).all()):
+            raise InputError(
+                f"samples must have the shape of the fit, {'any number of' if self._any_length else steps} steps of {columns} features, got {samples.x.shape[1:]}"
+            )
+        return samples
+
+    def _read_labelled(self, X: Any, y: Any) -> Samples:
+        if y is None:
+            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        return self._read(X, reset=True)
+
+    def _weighted(
+        self, samples: Samples, y: Any, sample_weight: ArrayLike | None
+    ) -> tuple[Samples, Any, FloatArray]:
+        """Give the samples that count, each once if they are shuffled, and their weights."""
+        check_consistent_length(samples.x, y)
+        weight = read_weight(sample_weight, len(y))
+        used = np.flatnonzero(weight)
+        counted = samples.take(used), y[used], weight[used]
+        return merge_identical(*counted) if self.shuffle else counted
+
+    def _options(self, samples: Samples) -> tuple[Recipe, ArrayOptions]:
+        """Check the hyper-parameters and settle those that depend on the samples."""
+        params = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.get_params(deep=False).items()
+        }
+        names = {item.name for item in fields(Recipe)}, {item.name for item in fields(ArrayOptions)}
+        given, own = ({name: value for name, value in params.items() if name in part} for part in names)
+        if given["shortcut"] == "auto":
+            given["shortcut"] = choose_shortcut(samples)
+        recipe = Recipe.from_dict({**given, **self._fixed})
+        return settle_arrays(recipe, samples), ArrayOptions.from_dict(own)
+
+    def _fit(self, samples: Samples, y: Any, weight: FloatArray) -> IntArray:
+        """Train; gives the rows that said when to stop."""
+        seed = self.random_state
+        if seed is not None:
+            seed = check_random_state(seed).randint(2**31)
+        model, histories, rows = fit_arrays(samples, y, weight, *self._options(samples), seed=seed)
+        self._keep(model, histories)
+        return rows
+
+    def _keep(self, model: ArrayModel, histories: tuple[History, ...]) -> None:
+        self.model_, self.histories_, self.history_ = model, histories, histories[0]
+        self.prepare_: ArrayPrepare = model.prepare
+        self.best_epoch_ = self.history_.best_epoch
+        self.n_iter_ = len(self.history_.epochs) - 1
+        self.n_parameters_ = model.n_parameters
+
+    def _outputs(self, X: Any) -> FloatArray:
+        check_is_fitted(self)
+        return self.model_.outputs(self._read(X, reset=False))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a file that `heldout.load` reads: tensors and JSON, nothing that can be executed.
+
+        Parameters
+        ----------
+        path : path
+            The file; its folder must be there. What it held is replaced in one step.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written, or labels are neither numbers, strings nor booleans.
+        """
+        save_tensors(path, *self.to_file_parts(), durable=True)
+
+    def to_file_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Give what a file holds: named tensors and JSON metadata; a ``random_state`` that is no number is left out."""
+        check_is_fitted(self)
+        tensors, model = self.model_.to_file_parts()
+        names = getattr(self, "feature_names_in_", None)
+        metadata = {
+            "kind": f"heldout {type(self).__name__}",
+            "version": VERSION,
+            "params": {name: _to_plain(name, value) for name, value in self.get_params(deep=False).items()},
+            "fitted": {name: getattr(self, name) for name in self._kept},
+            "feature_names": None if names is None else names.tolist(),
+            "histories": [[history.epochs, history.best_epoch] for history in self.histories_],
+            "model": model,
+        }
+        return tensors, metadata
+
+    @classmethod
+    def from_file_parts(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
+        """Build the estimator that `to_file_parts` described.
+
+        Raises
+        ------
+        ModelFileError
+            If the parts are of another kind, of a later version, or do not fit.
+        """
+        if metadata.get("kind") != f"heldout {cls.__name__}" or metadata.get("version") != VERSION:
+            raise ModelFileError(
+                f"not a {cls.__name__} that this version reads: kind {metadata.get('kind')!r}, version {metadata.get('version')!r}"
+            )
+        model = ArrayModel.from_file_parts(tensors, metadata.get("model", {}))
+        try:
+            given = metadata["params"]
+            estimator = cls(**{name: _from_plain(name, value) for name, value in given.items()})
+            for name, kind in cls._kept.items():
+                value = metadata["fitted"][name]
+                if type(value) is not kind:
+                    raise TypeError(f"{name} must be {kind.__name__}, got {value!r}")
+                setattr(estimator, name, value)
+            estimator._sample_shape = (model.shape.lookback, model.shape.n_inputs)
+            if metadata["feature_names"] is not None:
+                estimator.feature_names_in_ = np.array(metadata["feature_names"], dtype=object)
+            histories = tuple(History(list(epochs), int(best)) for epochs, best in metadata["histories"])
+            estimator._keep(model, histories)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(f"the model file does not describe a {cls.__name__}: {error}") from error
+        return estimator
+
+
+def _to_plain(name: str, value: Any) -> Any:
+    """A hyper-parameter as JSON has it."""
+    if isinstance(value, Mapping):
+        return [[_plain_number(label), _plain_number(weight)] for label, weight in value.items()]
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain_number(item) for item in value]
+    value = _plain_number(value)
+    return None if name == "random_state" and not isinstance(value, int) else value
+
+
+def _plain_number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _from_plain(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return dict(value) if name == "class_weight" else tuple(value)
+    return value

@@ -1,0 +1,186 @@
+"""What a page is made of: sections of texts, tables, figures and folded parts, all plain values."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import isfinite
+from typing import Any
+
+import plotly.graph_objects as go
+
+from heldout.check import InputError
+from heldout.plots import values
+from heldout.plots.theme import without_title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A paragraph; ``kind`` is "lead" for the answer, "plain", "note" for the fine print, "code" for a command."""
+
+    text: str
+    kind: str = "plain"
+    template: str = field(default="text", init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """A list of sentences."""
+
+    items: list[str]
+    template: str = field(default="points", init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A number that is shown large: ``label`` above, ``value``, ``detail`` below."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """Numbers side by side."""
+
+    items: list[Number]
+    template: str = field(default="numbers", init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table.
+
+    Attributes
+    ----------
+    caption : str
+        What it shows.
+    header : list of str
+        One per column.
+    rows : list of list of str
+        The first cell of a row is its heading.
+    words : tuple of int
+        Columns of words, left-aligned; the others hold numbers. The first is one of words anyhow.
+    strong : tuple of int
+        Rows that stand out.
+    """
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    words: tuple[int, ...] = ()
+    strong: tuple[int, ...] = ()
+    template: str = field(default="table", init=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chart:
+    """A figure of `heldout.plots`; its title and note are written by the page."""
+
+    figure: go.Figure
+    template: str = field(default="chart", init=False)
+
+    @property
+    def title(self) -> str:
+        """What it says."""
+        return self._told("title")
+
+    @property
+    def note(self) -> str:
+        """What was left out."""
+        return self._told("note")
+
+    @property
+    def description(self) -> str:
+        """What it shows, for who cannot see it."""
+        return self._told("description")
+
+    @cached_property
+    def drawn(self) -> dict[str, Any]:
+        """Data and layout as plain values, without the title; of the latter the page takes the place that it keeps free."""
+        found: dict[str, Any] = json.loads(without_title(self.figure).to_json())
+        return found
+
+    def _told(self, name: str) -> str:
+        return str((self.figure.layout.meta or {}).get(name, ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """Blocks that are shown when asked for."""
+
+    summary: str
+    blocks: list[Any]
+    template: str = field(default="folded", init=False)
+
+
+Block = Text | Points | Numbers | Table | Chart | Folded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the page that answers one question: ``title``, the ``anchor`` that leads to it, blocks."""
+
+    title: str
+    anchor: str
+    blocks: list[Block]
+
+
+def draw(make: Callable[..., go.Figure], *arguments: Any, **options: Any) -> Chart | Text:
+    """Make a figure; where its data allow none, say why."""
+    try:
+        return Chart(figure=make(*arguments, **options))
+    except InputError as error:
+        return Text(text=f"No figure: {error}.", kind="note")
+
+
+MISSING = "–"
+
+
+def number(value: float | None) -> str:
+    """Write a number with four significant digits, or a dash where there is none."""
+    return MISSING if value is None or not isfinite(value) else values.number(value)
+
+
+def percent(value: float | None, *, sign: bool = True) -> str:
+    """Write a share as per cent, or a dash where there is none.
+
+    Examples
+    --------
+    >>> percent(0.283), percent(None), percent(0.9, sign=False)
+    ('+28.3 %', '–', '90 %')
+    """
+    return MISSING if value is None or not isfinite(value) else values.percent(value, sign=sign)
+
+
+def between(low: float | None, high: float | None, *, share: bool = False) -> str:
+    r"""Write an interval that stays on one line; nothing where there is none.
+
+    Examples
+    --------
+    >>> between(0.211, 0.355, share=True), between(None, 1)
+    ('[+21.1,\xa0+35.5]', '')
+    """
+    ends = values.span(low, high, _share if share else number)
+    return ends.replace(" ", "\u00a0")
+
+
+def _share(end: float | None) -> str:
+    return percent(end).removesuffix(" %")
+
+
+def estimate(mean: float | None, low: float | None, high: float | None, *, share: bool = False) -> str:
+    """Write an estimate and its interval."""
+    return f"{percent(mean) if share else number(mean)} {between(low, high, share=share)}".strip()
+
+
+def plural(count: int, what: str) -> str:
+    """Write a count.
+
+    Examples
+    --------
+    >>> plural(1, "seed"), plural(1200, "row")
+    ('1 seed', '1,200 rows')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,213 @@
+"""`Evidence`: what a run directory holds, read once, nothing executed."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from heldout.check import InputError
+from heldout.config import Config
+from heldout.result import HELDOUT
+from heldout.runs import Run
+from heldout.studies.ledger import Event, Ledger
+from heldout.studies.scale import Scale
+
+Options = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A finished fit of a network: who, where, its learning curve, and the scale it was scored on."""
+
+    candidate: str
+    fold: str
+    seed: int
+    epochs: list[dict[str, Any]]
+    best_epoch: int
+    n_parameters: int | None
+    scale: Scale
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return f"{self.fold}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What a finished run left behind.
+
+    Attributes
+    ----------
+    path : Path
+        The run directory.
+    about : dict
+        ``run.json``.
+    scores : dict
+        ``scores.json``; parts that an older version did not write are absent.
+    given, settled : dict of dict
+        The configuration by part, as the user gave it and with everything decided.
+    predictions : polars.DataFrame or None
+        The sealed test, one row per origin, step and target (and series); None where the file is absent.
+    fits : list of Fit
+        Of networks, in the order of folds and seeds; empty where the ledger is absent.
+    looks : list of Event
+        At the sealed test, of this run.
+    """
+
+    path: Path
+    about: dict[str, Any]
+    scores: dict[str, Any]
+    given: Options
+    settled: Options
+    predictions: pl.DataFrame | None
+    fits: list[Fit]
+    looks: list[Event]
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Evidence":
+        """Read a run directory.
+
+        Parameters
+        ----------
+        path : path
+            What `heldout.fit` wrote.
+
+        Returns
+        -------
+        Evidence
+
+        Raises
+        ------
+        InputError
+            If there is no run, it is not finished, or a file in it is damaged.
+        """
+        run = Run(path)
+        try:
+            scores = run.scores()
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{run.path / 'scores.json'} is damaged: {error}") from error
+        if not {"rows", "sentence"} <= scores.keys():
+            raise InputError(
+                f"{run.path / 'scores.json'} has no rows to report: give the command of the run again"
+            )
+        fits, looks = _ledger(run.ledger_path)
+        return cls(
+            path=run.path,
+            about=run.about,
+            scores=scores,
+            given=_options(run.path / "config.toml"),
+            settled=_options(run.path / "config-resolved.toml"),
+            predictions=_table(run.path / "predictions.parquet"),
+            fits=fits,
+            looks=looks,
+        )
+
+    @property
+    def name(self) -> str:
+        """The directory's own name."""
+        return self.path.resolve().name
+
+    @property
+    def targets(self) -> list[str]:
+        """What is forecast."""
+        return [str(name) for name in self.settled.get("data", {}).get("target", [])]
+
+    @cached_property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The result's lines by candidate, best first."""
+        return {row["name"]: row for row in self.scores["rows"]}
+
+    @property
+    def scale(self) -> Scale | None:
+        """On what the forecasts were scored; None where no fit tells."""
+        return next((fit.scale for fit in self.fits if fit.candidate == HELDOUT), None)
+
+
+def defaults(*, dialled: bool = False) -> Options:
+    """Give every option's default, by part.
+
+    Parameters
+    ----------
+    dialled : bool, default False
+        With the rates that the dial sets at its default.
+    """
+    config = Config()
+    recipe = config.recipe.resolved() if dialled else config.recipe
+    return {"data": config.data.to_dict(), "study": config.study.to_dict(), "recipe": recipe.to_dict()}
+
+
+def explanations() -> dict[tuple[str, str], str]:
+    """Give what every option does, by part and name."""
+    config = Config()
+    return {
+        (part, item.name): item.text
+        for part in ("data", "study", "recipe")
+        for item in getattr(config, part).describe()
+    }
+
+
+def _options(path: Path) -> Options:
+    """Read a configuration as it stands: another version's options are shown, not refused."""
+    if not path.exists():
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    return {part: values for part, values in found.items() if isinstance(values, dict)}
+
+
+def _table(path: Path) -> pl.DataFrame | None:
+    if not path.exists():
+        return None
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
+def _ledger(path: Path) -> tuple[list[Fit], list[Event]]:
+    """The fits of networks, and the looks."""
+    if not path.exists():
+        return [], []
+    fits = []
+    with Ledger(path, readonly=True) as ledger:
+        keys = [event.key for event in ledger.events() if event.what == "finished" and "seed" in event.detail]
+        for key in dict.fromkeys(keys):
+            found = ledger.get(key)
+            if found is None or not found.history:
+                continue
+            spec = found.spec
+            fits.append(
+                Fit(
+                    candidate=spec["candidate"],
+                    fold=spec["fold"]["name"],
+                    seed=spec["seed"],
+                    epochs=found.history,
+                    best_epoch=found.scores["best_epoch"],
+                    n_parameters=found.scores.get("n_parameters"),
+                    scale=_scale(spec["scale"]),
+                )
+            )
+        looks = ledger.looks()
+    return sorted(fits, key=_order), looks
+
+
+def _order(fit: Fit) -> tuple[bool, bool, int, str, int]:
+    """The main recipe first, folds in order, the final one last, then seeds."""
+    digits = "".join(letter for letter in fit.fold if letter.isdigit())
+    return fit.candidate != HELDOUT, fit.fold == "final", int(digits or 0), fit.candidate, fit.seed
+
+
+def _scale(values: dict[str, Any]) -> Scale:
+    return Scale(**{name: _tuples(value) for name, value in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,96 @@
+"""The sealed test, line by line: what each forecast lost, on the scale that the run was scored on."""
+
+import polars as pl
+
+from heldout.check import InputError
+from heldout.data.transforms import is_log
+from heldout.studies.scale import Scale
+
+
+def scored_units(table: pl.DataFrame, scale: Scale, targets: list[str]) -> pl.DataFrame:
+    """Give what the errors of each target (and series, where each has its own scale) are divided by.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        ``predictions.parquet``, whole.
+    scale : Scale
+        That of the run.
+    targets : list of str
+        In the scale's order.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``target``, ``unit``, ``log`` (whether errors are of logarithms); with ``series``, a line per series.
+
+    Raises
+    ------
+    InputError
+        If each series has its own scale and not all of them have sealed rows, so that scales cannot be told apart.
+    """
+    logs = [is_log(transform) for transform in scale.transforms]
+    if not scale.widths:
+        return pl.DataFrame({"target": targets, "unit": [float(x) for x in scale.units], "log": logs})
+    ids = table["series"].unique(maintain_order=True).to_list()  # in the order of the series, as rows are
+    if len(ids) != len(scale.widths):
+        raise InputError(
+            f"errors cannot be given: {len(scale.widths)} series have a scale of their own, and {len(ids)} have sealed rows"
+        )
+    lines = [
+        (name, target, width, log)
+        for name, widths in zip(ids, scale.widths, strict=True)
+        for target, width, log in zip(targets, widths, logs, strict=True)
+    ]
+    return pl.DataFrame(lines, schema=["series", "target", "unit", "log"], orient="row")
+
+
+def with_losses(table: pl.DataFrame, units: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Add what each line lost.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        ``predictions.parquet``, or lines of it.
+    units : polars.DataFrame
+        From `scored_units`.
+    metric : {"mse", "mae"}
+        Squared or absolute error.
+
+    Returns
+    -------
+    polars.DataFrame
+        With ``error`` (forecast less truth, on the scale) and ``loss``; and ``naive_error`` and ``naive_loss`` of the last
+        value. A line whose forecast has no logarithm, where one is taken, has no loss (NaN).
+    """
+    keys = [name for name in ("series", "target") if name in units.columns]
+    truth, forecast, last = (
+        pl.when(pl.col("log")).then(pl.col(name).log()).otherwise(pl.col(name)) / pl.col("unit")
+        for name in ("truth", "forecast", "last_value")
+    )
+    found = table.join(units, on=keys, how="left", maintain_order="left").with_columns(
+        error=forecast - truth, naive_error=last - truth
+    )
+    errors = {"loss": pl.col("error"), "naive_loss": pl.col("naive_error")}
+    found = found.with_columns(
+        **{name: error**2 if metric == "mse" else error.abs() for name, error in errors.items()}
+    )
+    return found.drop("unit", "log")
+
+
+def by_moment(table: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """Average columns over everything that was forecast from one moment, in order of time; of one moment only, by series.
+
+    The series of one moment are no independent evidence over time (`heldout.studies.compare`); where there is a single
+    moment, what is said is said of that moment.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        With a column ``origin``.
+    *columns : str
+        What is averaged.
+    """
+    one = table["origin"].n_unique() == 1 and "series" in table.columns
+    key = "series" if one else "origin"
+    return table.group_by(key).agg(pl.col(*columns).mean()).sort(key)

@@ -1,0 +1,106 @@
+"""Sections become one HTML file that needs nothing else and asks nothing of anybody."""
+
+import base64
+import hashlib
+import json
+import re
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from heldout.report.blocks import Chart, Section
+
+# They turn the text around them; shown by name, they do nothing.
+_TURNING = {
+    code: f"⟨U+{code:04X}⟩"
+    for code in (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+_UNSAFE = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
+# Plotly puts the style sheet of its maps into the page unless an element of that id is there; the policy forbids it.
+_OWN_STYLE = re.compile(r'getElementById\("([0-9a-f]{40,})"\)')
+
+
+def render(title: str, sections: list[Section], *, subtitle: str = "", footer: str = "") -> str:
+    """Make the page.
+
+    Parameters
+    ----------
+    title : str
+        Of the page, plain text.
+    sections : list of Section
+        In order.
+    subtitle, footer : str
+        A line below the title, a line at the end.
+
+    Returns
+    -------
+    str
+        HTML. Scripts run by their hash alone, nothing is loaded, no figure's text is read as HTML.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("heldout.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    drawn = [block for section in sections for block in section.blocks if isinstance(block, Chart)]
+    numbers = {id(chart): f"figure-{place}" for place, chart in enumerate(drawn, 1)}
+    plotly, script, style = get_plotlyjs().strip(), _file("page.js"), _file("style.css")
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        subtitle=subtitle,
+        footer=footer,
+        sections=sections,
+        figure_id=lambda chart: numbers[id(chart)],
+        policy=_policy([plotly, script], [style, ""]),
+        figures=Markup(_json([_figure(chart, numbers[id(chart)]) for chart in drawn])),
+        taken_ids=sorted(set(_OWN_STYLE.findall(plotly))),
+        plotly=Markup(plotly) if drawn else "",
+        script=Markup(script),
+        style=Markup(style),
+    )
+
+
+def _file(name: str) -> str:
+    """A file of this package, without the space around it: a hash is over just what stands between the tags."""
+    return files("heldout.report").joinpath("templates", name).read_text(encoding="utf-8").strip()
+
+
+def _policy(scripts: list[str], styles: list[str]) -> str:
+    """The content-security policy: nothing but what is in the file, and of that only what is known by its hash."""
+
+    def hashes(texts: list[str]) -> str:
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+        return " ".join(f"'sha256-{digest}'" for digest in digests)
+
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {hashes(scripts)}",
+            f"style-src {hashes(styles)}",  # "": Plotly fills an empty style sheet by rules, not by text
+            "img-src data: blob:",
+            "connect-src 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+def _figure(chart: Chart, name: str) -> dict[str, Any]:
+    return {"id": name, "data": chart.drawn["data"], "layout": chart.drawn["layout"]}
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand within a script element: no letter of it begins a tag or ends a line."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_TURNING).translate(_UNSAFE)
+
+
+def _visible(value: Any) -> Any:
+    """Show what turns the direction of the text around it; keep a number and its per cent sign on one line."""
+    return value.translate(_TURNING).replace(" %", "\u00a0%") if type(value) is str else value

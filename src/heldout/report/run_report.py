@@ -1,0 +1,60 @@
+"""The report of one run: what to look at, in the order in which a reader asks."""
+
+from pathlib import Path
+
+from heldout.report.evidence import Evidence
+from heldout.report.forecasts import forecasts
+from heldout.report.page import render
+from heldout.report.provenance import data, recipe
+from heldout.report.sections import overfit, rivals, verdict
+from heldout.runs import write_atomically
+
+FILE = "report.html"
+
+
+def write_report(run: str | Path, output: str | Path | None = None) -> Path:
+    """Write the report of a run as one HTML file that needs nothing else and asks nothing of anybody.
+
+    Parameters
+    ----------
+    run : path
+        A finished run directory.
+    output : path, optional
+        The file; by default ``report.html`` in the run directory.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If there is no finished run, or the file cannot be written.
+    """
+    evidence = Evidence.read(run)
+    path = Path(output) if output is not None else evidence.path / FILE
+    sections = [
+        verdict(evidence),
+        rivals(evidence),
+        overfit(evidence),
+        forecasts(evidence),
+        data(evidence),
+        recipe(evidence),
+    ]
+    page = render(
+        f"{', '.join(evidence.targets) or evidence.name}: does the forecast hold up?",
+        sections,
+        subtitle=_subtitle(evidence),
+        footer="Made by heldout. The file holds all that it shows; nothing in it asks the network for anything.",
+    )
+    write_atomically(path, page.encode())
+    return path
+
+
+def _subtitle(evidence: Evidence) -> str:
+    options = evidence.settled.get("data", {})
+    horizon = options.get("horizon")
+    ahead = "" if horizon is None else f", {horizon} step{'s' if horizon > 1 else ''} ahead"
+    looked = f", {evidence.looks[0].when[:10]}" if evidence.looks else ""
+    return f"Run {evidence.name}{ahead}{looked}"

@@ -1,0 +1,28 @@
+"""A table of a page, in the terminal."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from heldout.report.blocks import Table
+
+
+def print_table(table: Table, *, least_width: int = 120) -> None:
+    """Print a table; text of the data is shown as it is.
+
+    Parameters
+    ----------
+    table : Table
+        Of a page.
+    least_width : int, default 120
+        A terminal of fewer characters wraps lines rather than cutting numbers.
+    """
+    grid = Grid(title=escape(table.caption), title_justify="left", title_style="", box=SIMPLE_HEAD)
+    for place, name in enumerate(table.header):
+        grid.add_column(escape(name), justify="left" if place in (0, *table.words) else "right")
+    for place, row in enumerate(table.rows):
+        grid.add_row(*map(escape, row), style="bold" if place in table.strong else "")
+    console = Console(highlight=False)
+    console.width = max(console.width, least_width)
+    console.print(grid)
