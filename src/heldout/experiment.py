@@ -20,7 +20,7 @@ from heldout.studies.engine import Engine, LocalEngine
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.optimism import optimism_and_drift
 from heldout.studies.study import Context, Job, make_context, run_plan
-from heldout.summary import describe_data, describe_splits
+from heldout.summary import describe_data
 from heldout.task import Task
 from heldout.training.intervals import check_masks
 from heldout.training.lags import Baseline
@@ -146,7 +146,7 @@ def fit(
             "overfit": _overfit(task, context, results[len(jobs) :]),
             "data": describe_data(data, model.prepare),
             "series": fits.by_series(),
-            "splits": describe_splits(data, folds, context.lookback),
+            "splits": folds.parts,
             "command": _command(source, run, test),
             "environment": environment(),
         }

@@ -10,7 +10,7 @@ from heldout.check import InputError
 from heldout.config import Config, DataOptions
 from heldout.data.layout import read_series
 from heldout.data.series import SeriesData
-from heldout.data.splits import MANY_SERIES, Fold, split_series
+from heldout.data.splits import MANY_SERIES, Fold, Split, split_series
 from heldout.data.transforms import is_differenced
 from heldout.recipe import Recipe
 from heldout.result import HELDOUT
@@ -36,7 +36,7 @@ class Task:
         The series.
     recipe : Recipe
         With everything decided, on the first fold's training rows where rows decide.
-    folds : tuple of Fold
+    folds : Split
         Walk-forward folds and the final one.
     season : int or None
         Rows in a season.
@@ -49,7 +49,7 @@ class Task:
     config: Config
     data: SeriesData
     recipe: Recipe
-    folds: tuple[Fold, ...]
+    folds: Split
     season: int | None
     rivals: Mapping[str, Recipe | Baseline]
     notes: tuple[str, ...]
@@ -138,7 +138,7 @@ def read(source: object, options: DataOptions, *, test: object = None) -> Series
     return read_series(source, **(vars(options) | ({} if test is None else {"test": test})))
 
 
-def split(data: SeriesData, recipe: Recipe, config: Config) -> tuple[Fold, ...]:
+def split(data: SeriesData, recipe: Recipe, config: Config) -> Split:
     """Cut the series as the study's options say (`heldout.data.splits.split_series`)."""
     assert recipe.lookback is not None
     study = config.study

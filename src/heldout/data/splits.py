@@ -168,7 +168,7 @@ class Split(tuple[Fold, ...]):
             longest = int(np.diff(data.offsets).argmax())
             rows = slice(int(data.offsets[longest]), int(data.offsets[longest + 1]))
             target = data.values[rows, data.columns.index(data.targets[0])]
-            overview = {"target": data.targets[0], **envelope(_stamps(data.time[rows], data), target)}
+            overview = {"target": data.targets[0], **envelope(stamps(data.time[rows], data), target)}
         return split_chart(self.parts, overview)
 
     def _repr_html_(self) -> str:
@@ -193,10 +193,11 @@ def _describe(rows: IntArray, data: SeriesData) -> dict[str, Any]:
     last = rows[np.argmax(data.time[rows])] + data.horizon
     ends = np.array([data.time[rows].min(), data.time[rows].max(), data.time[last]])
     names = ("first_origin", "last_origin", "last_label")
-    return {**dict(zip(names, _stamps(ends, data), strict=True)), "n": len(rows)}
+    return {**dict(zip(names, stamps(ends, data), strict=True)), "n": len(rows)}
 
 
-def _stamps(time: IntArray, data: SeriesData) -> list[Any]:
+def stamps(time: IntArray, data: SeriesData) -> list[Any]:
+    """Give times of a table as ISO text, or as row numbers where it has none."""
     return times(time if data.frequency.name == "row" else time.astype("datetime64[us]"))
 
 
