@@ -159,7 +159,7 @@ def test_the_headline_follows_the_interval():
 @pytest.mark.parametrize(
     ("low", "high", "reading"),
     [
-        (0.1, 0.3, "overfits by that much"),
+        (0.1, 0.3, "unseen rows cost more than training rows"),
         (-0.1, 0.3, "no overfitting is shown"),
         (None, None, "too short to tell"),
     ],

@@ -287,9 +287,9 @@ def _optimism(found: dict[str, Any] | None) -> list[Block]:
             "the time is a later one: no regulariser helps against it."
         ),
         draw(optimism_chart, found),
+        *_skill_apart(found.get("skill")),
         Text(text=optimism_sentence(found)),
         Text(text=drift_sentence(found)),
-        *_skill_apart(found.get("skill")),
         Text(
             text=f"One extra fit, which left {plural(found['blocks'], 'block')} of its training time out: "
             f"{found['n_train']:,} training samples, {found['n_in_period']:,} inside the blocks, {found['n_future']:,} after.",
@@ -312,7 +312,7 @@ def _skill_apart(found: dict[str, Any] | None) -> list[Block]:
     if not found:
         return []
     train, inside, later = (estimate(**found[name], share=True) for name in ("train", "in_period", "future"))
-    text = f"Skill against the last value, in which a time that is harder for all drops out: {train} on training rows, {inside} on unseen rows of the same period, {later} on later rows."
+    text = f"Skill against the last value is the fair reading, since times differ in how hard they are: {train} on training rows, {inside} on unseen rows of the same period, {later} on later rows."
     return [Text(text=text)]
 
 
@@ -320,7 +320,7 @@ def optimism_sentence(found: dict[str, Any]) -> str:
     """Read the optimism in one sentence."""
     part, share = found["optimism"], _share(found["optimism"], found["train"])
     size = f"loss on unseen rows of the same period is {number(found['in_period'])}, on training rows {number(found['train'])}"
-    return f"Optimism {estimate(**part)}: {size}{share}; {_reading(part, 'it overfits by that much', 'the interval holds 0, so no overfitting is shown')}."
+    return f"Optimism {estimate(**part)}: {size}{share}; {_reading(part, 'unseen rows cost more than training rows', 'the interval holds 0, so no overfitting is shown')}."
 
 
 def drift_sentence(found: dict[str, Any]) -> str:
