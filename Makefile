@@ -30,6 +30,9 @@ check: install
 benchmarks: install
 	$(BIN)/python benchmarks/fit_overhead.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/ucr.py
+	$(BIN)/python benchmarks/m4.py
+	$(BIN)/python benchmarks/ett.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
