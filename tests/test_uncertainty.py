@@ -66,7 +66,8 @@ def test_the_scores_are_those_of_the_predictions(finished):
 
 def test_the_run_predicts_with_the_intervals_that_were_scored(finished):
     path, result = finished
-    table, _ = predict(path, make_table())
+    table, notes = predict(path, make_table())
+    assert any("80 % interval" in note and result.model.conformal.note in note for note in notes)
     assert {"forecast", "low", "high", "q0.1", "q0.5", "q0.9"} <= set(table.columns)
     assert (table["low"] <= table["forecast"]).all()
     assert (table["high"] >= table["forecast"]).all()
@@ -93,3 +94,8 @@ def test_monte_carlo_dropout_without_a_rate_is_refused_before_any_fit(tmp_path):
     with pytest.raises(InputError, match="mc_dropout needs a rate above 0"):
         fit(make_table(), config, out=tmp_path / "c", engine=InlineEngine())
     assert not (tmp_path / "c").exists()
+
+
+def test_one_pass_of_monte_carlo_dropout_has_no_spread_and_is_refused():
+    with pytest.raises(InputError, match="2 passes at least"):
+        CONFIG.with_values({"mc_dropout": 1})

@@ -101,7 +101,16 @@ class StudyOptions(Options):  # noqa: D101 - written by `documented`
         open_low=True,
         open_high=True,
     )
-    mc_dropout: int = option(0, "Passes of Monte Carlo dropout over the sealed test; 0 leaves it out.", low=0)
+    mc_dropout: int = option(
+        0, "Passes of Monte Carlo dropout over the sealed test, two at least; 0 leaves it out.", low=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mc_dropout == 1:
+            raise InputError(
+                "mc_dropout needs 2 passes at least, for one has no spread, got 1: 50 are usual, 0 leaves it out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

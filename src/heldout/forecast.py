@@ -71,6 +71,9 @@ def predict(run: str | Path, source: object) -> tuple[pl.DataFrame, list[str]]:
     check_long_enough(data, rows, model.rows_needed)
     columns = model.columns(data, rows)
     notes = [*data.notes, *model.prepare.out_of_bounds(data, rows, model.lookback)]
+    if model.conformal is not None:
+        what = f"low and high are a {100 * model.conformal.level:g} % interval: " if "low" in columns else ""
+        notes.append(f"{what}{model.conformal.note}")
     return long_table(data, rows, columns), notes
 
 

@@ -200,6 +200,8 @@ class Fits:
             found.append(self._measured("conformal", columns, ("low", "high"), model.conformal.level) | about)
         if self.study.mc_dropout:
             note = f"{self.study.mc_dropout} passes with random masks, and the mean squared error of the validation rows as noise: carries no guarantee"
+            if not any(fit.scores["best_epoch"] for fit in self.of(HELDOUT, self.folds[-1])):
+                note += "; early stopping kept epoch 0 in every fit, where the masks change nothing, so it is the noise alone"
             about = {"promised": False, "note": note, "n_calibration": len(self._valid_rows())}
             found.append(
                 self._measured("mc_dropout", columns, ("mc_low", "mc_high"), self.study.level) | about
@@ -252,7 +254,7 @@ class Fits:
             drawn = model.predict_samples(data, part, self.study.mc_dropout, seed=seed)
             samples = np.stack([scale.of_model(sample, data, part) for sample in drawn])
             centers.append(samples.mean(axis=0))
-            halves.append(norm.ppf((1 + self.study.level) / 2) * np.sqrt(samples.var(axis=0) + noise))
+            halves.append(norm.ppf((1 + self.study.level) / 2) * np.sqrt(samples.var(axis=0, ddof=1) + noise))
         center, half = np.concatenate(centers), np.concatenate(halves)
         return center - half, center + half
 

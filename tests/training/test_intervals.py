@@ -108,6 +108,7 @@ def test_overlapping_horizons_count_once_and_too_few_promise_nothing():
         assert ("cannot be promised: 29 horizons fit" in found.note) == (not promised)
         assert ("30 are needed" in found.note) == (not promised)
     assert "66 are needed" in calibrate(line, np.arange(20, 368), errors[:348], 0.95).note
+    assert not calibrate(line, np.arange(20, 128), errors[:108], 0.3).promised  # nine, at whatever level
 
 
 def count_slowly(data, rows):

@@ -27,6 +27,7 @@ _RATES = (
 _BLOCK = 4096
 _LEAST = 0.1  # a flat window counts as one with this share of the usual spread
 _ROUNDING = 1e-9
+_FEWEST = 10  # errors without which nothing is promised, whatever the level
 _MOST = 10**7  # errors that a promise may need
 
 
@@ -275,7 +276,9 @@ def _unit(spread: FloatArray, usual: FloatArray) -> FloatArray:
 
 
 def _is_enough(m: int, level: float) -> bool:
-    """Whether 19 of 20 calibrations on m errors leave out at most twice the share that is meant."""
+    """Whether 19 of 20 calibrations on m errors, ten at least, leave out at most twice the share that is meant."""
+    if m < _FEWEST:
+        return False  # where half may be left out, twice of it says nothing
     finite = level * (1 + 1 / m) <= 1 + _ROUNDING
     return finite and _coverage(m, level, 0.05) >= level - (1 - level)
 
