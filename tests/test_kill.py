@@ -58,7 +58,7 @@ def contents(path: Path):
         looks = len(ledger.looks())
     assert sorted(finished) == sorted(fits)
     assert looks == 1
-    scores = run.scores() | {"run": None}
+    scores = run.scores() | {"run": None, "command": None}  # these name the folder
     parts = {
         key: (fit.scores, fit.history, fit.model, {n: a.tobytes() for n, a in fit.arrays.items()})
         for key, fit in fits.items()
