@@ -1,6 +1,8 @@
 """The command line: each command is a few lines over one public function."""
 
 import json
+import shlex
+import sys
 import tomllib
 from collections.abc import Callable
 from functools import wraps
@@ -144,7 +146,13 @@ def fit(
 
     with _display(workers) as display:
         result = experiment.fit(
-            source, settings, out=out, engine=LocalEngine(workers), listener=display, gate=fail_if_worse_than
+            source,
+            settings,
+            out=out,
+            engine=LocalEngine(workers),
+            listener=display,
+            gate=fail_if_worse_than,
+            command=shlex.join(["heldout", *sys.argv[1:]]),
         )
     _show(result, as_json=as_json)
     _write_report(result, as_json=as_json)

@@ -66,7 +66,15 @@ def run(
     """
     config = Config().with_values({"target": "week", "horizon": WEEK, "last_step_only": True, **SETTINGS})
     rivals: dict[str, Recipe | Baseline] = {"habit": HABIT, "har": Ridge(name="har", features=Har(0))}
-    return fit(volatility_table(), config, out=out, engine=engine, listener=listener, rivals=rivals)
+    return fit(
+        volatility_table(),
+        config,
+        out=out,
+        engine=engine,
+        listener=listener,
+        rivals=rivals,
+        command="heldout demo",
+    )
 
 
 SETTINGS: Mapping[str, object] = {"lookback": LOOKBACK, "n_seeds": 3, "n_folds": 4}

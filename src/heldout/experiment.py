@@ -3,7 +3,6 @@
 read -> split (sealed test, walk-forward folds) -> fit everything on every fold -> score -> run directory
 """
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +61,7 @@ class Silent:
         """Ignore a result."""
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the one entry point
     source: object,
     config: Config,
     *,
@@ -72,6 +71,7 @@ def fit(
     rivals: Mapping[str, Recipe | Baseline] | None = None,
     gate: str | None = None,
     test: object = None,
+    command: str | None = None,
 ) -> Result:
     """Fit a regularised LSTM to the series in a table and find out, honestly, what it is worth.
 
@@ -97,6 +97,9 @@ def fit(
         A candidate that the caller will hold the result against; refused before any fit if there will be none so named.
     test : path or data frame, optional
         Rows that follow those of ``source``: the sealed test, instead of ``config.data.test``.
+
+    command : str, optional
+        What a person typed to get here; recorded for the report. By default the call of this function.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def fit(
             "data": describe_data(data, model.prepare),
             "series": fits.by_series(),
             "splits": folds.parts,
-            "command": _command(source, run, test),
+            "command": command or _call(source, run, test),
             "environment": environment(),
         }
         resolved = replace(config, data=task.data_options, recipe=task.recipe)
@@ -161,11 +164,10 @@ def _overfit(task: Task, context: Context, inside: list[Finished]) -> dict[str, 
     return optimism_and_drift(context, task.inside, inside[0])
 
 
-def _command(source: object, run: Run, test: object) -> str:
-    """What repeats a run."""
-    config = str(run.path / "config.toml")
-    if isinstance(source, str | Path) and (test is None or isinstance(test, str | Path)):
-        line = ["heldout", "fit", str(source), "--config", config]
-        return shlex.join([*line, "--test", str(test)] if test is not None else line)
-    more = ", test=test" if test is not None else ""
-    return f"heldout.fit(table, heldout.Config.read({config!r}){more})"
+def _call(source: object, run: Run, test: object) -> str:
+    """What repeats a run from Python."""
+    table = repr(str(source)) if isinstance(source, str | Path) else "table"
+    parts = [table, f"heldout.Config.read({str(run.path / 'config.toml')!r})"]
+    if test is not None:
+        parts.append(f"test={str(test)!r}" if isinstance(test, str | Path) else "test=test")
+    return f"heldout.fit({', '.join(parts)}, out={str(run.path)!r})"
