@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from heldout import cli
+from heldout.check import visible
 from heldout.config import Config
+from heldout.progress import Display
 from tests.test_experiment import make_table
 
 FAST = [
@@ -58,6 +60,25 @@ def test_every_command_has_help_and_a_place_in_the_docs(command):
     assert len(said.output) > 100
     docs = "".join(path.read_text() for path in (Path(__file__).parents[1] / "docs").glob("*.md"))
     assert f"heldout {command}" in docs
+
+
+def test_the_help_of_fit_says_its_defaults():
+    said = " ".join(CliRunner().invoke(cli.app, ["fit", "--help"], env={"COLUMNS": "200"}).output.split())
+    for default in ("the first that holds dates", "from the calendar", "found", "runs/<target>-<number>"):
+        assert f"(default: {default})" in said
+
+
+def test_no_name_in_a_table_reaches_the_terminal_as_a_control_character(table, capfd):
+    name = "x\x1b[31m\u202e\x9d0;t\x07"
+    pl.read_csv(table).with_columns(pl.lit("word").alias(name)).write_csv(table)
+    assert run("init", table, "--target", "y") == 2
+    pl.read_csv(table).with_columns(pl.lit(1.0).alias(name)).write_csv(table)
+    assert run("init", table, "--target", "y") == 0
+    with Display(workers=1) as display:
+        display.note(f"column {name!s}")
+    said = capfd.readouterr().err
+    assert said.count(repr(name)[1:-1]) + said.count(visible(name)) >= 3
+    assert all(c.isprintable() for c in said.replace("\n", ""))
 
 
 def test_fit_then_predict(table, capfd):

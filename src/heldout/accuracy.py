@@ -110,7 +110,7 @@ def m4_accuracy(
     still = "" if moves.all() else f"; {int((~moves).sum())} series without change have no MASE"
     definition = (
         f"M4's measures over {len(pasts)} series, each forecast once from its last training row: sMAPE in %, MASE in units of the "
-        f"mean change over {season} training row{'s' * (season > 1)}, OWA the mean of both ratios to Naive2{still}"
+        f"mean absolute change over {season} training row{'s' * (season > 1)}, OWA the mean of both ratios to Naive2{still}"
     )
     return {
         "definition": definition,
@@ -119,7 +119,7 @@ def m4_accuracy(
 
 
 def _change(past: FloatArray, season: int) -> float:
-    """Mean change over a season; 0 where the series is no longer than one."""
+    """Mean absolute change over a season; 0 where the series is no longer than one."""
     return float(np.abs(past[season:] - past[:-season]).mean()) if len(past) > season else 0.0
 
 

@@ -102,3 +102,29 @@ def did_you_mean(value: object, choices: Iterable[object]) -> str:
     """
     near = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+# Control characters, which a terminal obeys, and marks that turn the direction of the text around them.
+_UNSEEN = {
+    code: f"⟨U+{code:04X}⟩"
+    for ends in (
+        (0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F), (0x061C, 0x061C), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x2069),
+    )
+    for code in range(ends[0], ends[1] + 1)
+}  # fmt: skip
+
+
+def visible(text: str) -> str:
+    r"""Text in which the characters that act unseen are shown by their code point.
+
+    Parameters
+    ----------
+    text : str
+        A column name, an id, a sentence that holds one. Tabs and line ends stay.
+
+    Examples
+    --------
+    >>> visible("a\x1b[31mb")
+    'a⟨U+001B⟩[31mb'
+    """
+    return text.translate(_UNSEEN)

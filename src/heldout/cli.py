@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.check import FitError, InputError
+from heldout.check import FitError, InputError, visible
 
 if TYPE_CHECKING:
     from heldout.config import Config
@@ -43,7 +43,7 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             typer.echo("interrupted: the same command goes on where this one stopped", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except (InputError, FitError) as error:
-            typer.echo(f"heldout: {error}", err=True)
+            _say(f"heldout: {error}")
             raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
 
     return app.command()(run)
@@ -54,7 +54,7 @@ Target = Annotated[
     list[str] | None, typer.Option("--target", help="Column to forecast; give it again for several.")
 ]
 Time = Annotated[
-    str | None, typer.Option("--time", help="Column of times [default: the first that holds dates].")
+    str | None, typer.Option("--time", help="Column of times (default: the first that holds dates).")
 ]
 Id = Annotated[str | None, typer.Option("--id", help="Column that tells several series apart.")]
 Future = Annotated[
@@ -67,18 +67,18 @@ Ignore = Annotated[
     list[str] | None, typer.Option("--ignore", help="Column to leave out; give it again for several.")
 ]
 Horizon = Annotated[
-    int | None, typer.Option("--horizon", help="Steps ahead to forecast [default: from the calendar].")
+    int | None, typer.Option("--horizon", help="Steps ahead to forecast (default: from the calendar).")
 ]
 Test = Annotated[str | None, typer.Option("--test", help="Table of rows that follow: the sealed test.")]
-Season = Annotated[int | None, typer.Option("--season", help="Rows in a season [default: found].")]
+Season = Annotated[int | None, typer.Option("--season", help="Rows in a season (default: found).")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file, as `heldout init` writes it.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Any option of the TOML file, e.g. --set hidden_size=64.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Run directory [default: runs/<target>-<number>].")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run directory (default: runs/<target>-<number>).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Fits that run at once [default: one per core].")
+    int | None, typer.Option("--workers", min=1, help="Fits that run at once (default: one per core).")
 ]
 Gate = Annotated[
     str | None,
@@ -164,7 +164,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Run directory that `heldout fit` wrote.", show_default=False)],
     source: Source,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to write: .csv or .parquet [default: print].")
+        Path | None, typer.Option("-o", "--output", help="Where to write: .csv or .parquet (default: print).")
     ] = None,
 ) -> None:
     """Forecast the steps after the end of each series in a table, with the model of a run."""
@@ -172,7 +172,7 @@ def predict(
 
     table, notes = forecast(run, source)
     for note in notes:
-        typer.echo(f"· {note}", err=True)
+        _say(f"· {note}")
     if output is None:
         typer.echo(table.write_csv(), nl=False)
         return
@@ -200,7 +200,7 @@ def init(
         raise InputError(f"{output} is there already: remove it or name another with -o")
     data = read(source, settings.data)
     for note in data.notes:
-        typer.echo(f"· {note}", err=True)
+        _say(f"· {note}")
     settings = settings.with_values({"horizon": data.horizon, "past": list(data.past)})
     from heldout.runs import write_atomically
 
@@ -266,7 +266,7 @@ def compare(
     for table in (scores_table(found, "skill"), scores_table(found, "loss"), differences_table(found)):
         print_table(table, least_width=_WIDTH)
     for pair in found.pairs:
-        typer.echo(pair.sentence)
+        _say(pair.sentence, err=False)
 
 
 def main() -> None:
@@ -295,6 +295,11 @@ def _parse(text: str) -> Any:
         return text
 
 
+def _say(text: str, *, err: bool = True) -> None:
+    """A sentence for the terminal; column names in it may hold anything."""
+    typer.echo(visible(text), err=err)
+
+
 def _display(workers: int | None) -> Any:
     import loky
 
@@ -315,7 +320,7 @@ def _show(result: "Result", *, as_json: bool) -> None:
     from heldout.studies.coverage import describe_interval
 
     table = Table(
-        title=f"{result.metric}, {result.test_rows} sealed test rows",
+        title=f"{result.metric}, {result.test_rows} sealed test row{'s' if result.test_rows > 1 else ''}",
         title_justify="left",
         title_style="",
         box=SIMPLE_HEAD,
@@ -344,12 +349,12 @@ def _show(result: "Result", *, as_json: bool) -> None:
     console.print(table)
     if result.accuracy:
         _print_accuracy(result.accuracy)
-    typer.echo(result.sentence)
+    _say(result.sentence, err=False)
     for entry in result.intervals:
-        typer.echo(describe_interval(entry))
+        _say(describe_interval(entry), err=False)
     seeds = f"mean of {result.n_seeds} seeds" if result.n_seeds > 1 else "1 seed"
     typer.echo(
-        f"{result.n_folds} folds; {seeds}; look {result.looks} at this test; run directory {result.path}"
+        f"{result.n_folds} fold{'s' * (result.n_folds != 1)}; {seeds}; look {result.looks} at this test; run directory {result.path}"
     )
 
 

@@ -41,7 +41,7 @@ class DataOptions(Options):  # noqa: D101 - written by `documented`
     encoding: str = option("utf-8", "How a text file is encoded.")
     layout: str = option(
         "auto",
-        "One row per time, or one series per row; 'auto' is wide where no column is named and the table looks so.",
+        "One row per time, or one series per row; 'auto' is wide where no target, time or covariate is named and ids stand before columns that are counted or timed.",
         choices=("auto", "long", "wide"),
     )
     test: str = option(

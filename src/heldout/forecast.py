@@ -67,7 +67,7 @@ def predict(run: str | Path, source: object) -> tuple[pl.DataFrame, list[str]]:
     except InputError as error:
         reads = ", ".join([*task["targets"], *task["past"], *settings["future"], *settings["static"]])
         raise InputError(f"{error} (the run reads the columns {reads})") from error
-    data, rows = with_rows_ahead(data)
+    data, rows = with_rows_ahead(data, model.prepare)
     check_long_enough(data, rows, model.rows_needed)
     columns = model.columns(data, rows)
     notes = [*data.notes, *model.prepare.out_of_bounds(data, rows, model.lookback)]

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from heldout.check import visible
 from heldout.recipe import Recipe
 from heldout.studies.ledger import Finished
 from heldout.studies.study import Job
@@ -67,7 +68,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """Show a sentence."""
-        self.console.print(f"[dim]·[/dim] {escape(text)}", soft_wrap=True)
+        self.console.print(f"[dim]·[/dim] {escape(visible(text))}", soft_wrap=True)
 
     def begin(self, jobs: list[Job]) -> None:
         """Take the plan."""
@@ -105,7 +106,7 @@ class Display:
 
     def _say(self, text: str) -> None:
         self.spoke = time.monotonic()
-        self.console.print(escape(text), soft_wrap=True)
+        self.console.print(escape(visible(text)), soft_wrap=True)
 
     def _left(self) -> str:
         """Mean time of the finished fits of each candidate, over what is left of it."""

@@ -121,7 +121,7 @@ class Result:
         """What the table means."""
         own, found = self.row(HELDOUT), self.row(HELDOUT).skill_vs_naive
         if not found.enough:
-            how = "too short to tell by how much for sure"
+            how = "the test is too short to tell by how much"
         elif found.low > 0:
             how = f"a skill of {_percent(found)} against the last value: it holds up"
         elif found.high < 0:
@@ -144,7 +144,7 @@ class Result:
             else ""
         )
         over = f" Intervals are over {self.n_series} series, at one moment." if self.n_series else ""
-        return f"On {self.test_rows} sealed test rows heldout's loss is {own.value:.4g}, {how}; {beside}.{over}{nothing}{more}"
+        return f"On {self.test_rows} sealed test row{'s' if self.test_rows > 1 else ''} heldout's loss is {own.value:.4g}, {how}; {beside}.{over}{nothing}{more}"
 
     def plot(self) -> Any:
         """Draw the skill of every candidate against the last value, with its interval.

@@ -10,7 +10,7 @@ from heldout.check import InputError
 from heldout.config import Config, DataOptions
 from heldout.data.layout import read_series
 from heldout.data.series import SeriesData
-from heldout.data.splits import MANY_SERIES, Fold, Split, split_series
+from heldout.data.splits import FINAL, MANY_SERIES, Fold, Split, split_series
 from heldout.data.transforms import is_differenced
 from heldout.recipe import Recipe
 from heldout.result import HELDOUT
@@ -215,8 +215,9 @@ def _fit_window(
         for choice in choices
     )
     chosen = choices[long < 0.99 * short]
+    where = "before the sealed test" if first.name == FINAL else "in the first fold"
     return chosen, (
-        f"windows of {chosen.lookback} rows: in the first fold ridge regression has a validation loss of {short:.4g} with {whole} rows "
+        f"windows of {chosen.lookback} rows: {where} ridge regression has a validation loss of {short:.4g} with {whole} rows "
         f"and of {long:.4g} with {2 * whole}"
     )
 
@@ -240,8 +241,8 @@ def _describe(data: SeriesData, recipe: Recipe, folds: tuple[Fold, ...]) -> list
     return [
         f"forecasts {', '.join(data.targets)} {data.horizon} step{'s' if data.horizon > 1 else ''} ahead from windows of {recipe.lookback} rows"
         + (f", cut into segments of {recipe.segment}" if recipe.segment != 1 else ""),
-        f"final split: {counts['train']} windows train, {counts['valid']} say when to stop, {counts['test']} are sealed; "
-        f"{len(folds) - 1} walk-forward folds before",
+        f"final split: {counts['train']} windows train, {counts['valid']} say when to stop, {counts['test']} {'is' if counts['test'] == 1 else 'are'} sealed; "
+        f"{len(folds) - 1} walk-forward fold{'s' * (len(folds) != 2)} before",
         *_thinned(counts["train"], recipe),
     ]
 

@@ -45,6 +45,15 @@ def test_forecasts_come_back_in_the_targets_own_units(recipe, seed, n_series):
     np.testing.assert_allclose(back, truth, rtol=2e-5, atol=2e-5)
 
 
+def test_rows_that_cannot_be_written_are_prepared_without_a_warning():
+    data = make_series(120, 2)
+    data = replace(data, static=np.array([[1.0], [2.0]]), static_names=("size",))
+    data.series_of_row.flags.writeable = False  # as in a process that maps them from a file
+    windows = Prepare.fit(data, data.origins(LOOKBACK), LOOKBACK, Recipe()).apply(data, LOOKBACK)
+    assert windows.series is not None
+    assert windows.series.tolist() == data.series_of_row.tolist()
+
+
 @given(recipe=RECIPES, seed=st.integers(0, 3), n_series=st.integers(1, 2), cut=st.integers(40, 80))
 @settings(max_examples=40, deadline=None)
 def test_what_happens_after_training_changes_nothing_learned_and_no_earlier_input(

@@ -104,7 +104,7 @@ def test_a_file_beside_with_other_columns_is_left_alone(tmp_path):
 def test_a_series_without_test_rows_only_trains_and_one_without_training_rows_is_refused():
     train, test = long_table(60, 3), long_table(5, 3, 1, start=60)
     fewer = read_series(train, target="y", id="id", test=test.filter(pl.col("id") != "s1"))
-    assert any("1 series have no test rows" in note for note in fewer.notes)
+    assert any("1 series has no test rows and is trained on only: s1" in note for note in fewer.notes)
     sealed = split_series(fewer, 10, n_folds=0)[-1].test.rows(fewer, 10)
     assert set(fewer.series_of_row[sealed]) == {0, 2}
     with pytest.raises(InputError, match="'s1' has none; remove it"):
@@ -125,6 +125,101 @@ def test_a_fault_in_the_test_table_is_placed_there():
     test = long_table(5, seed=1, start=60).with_columns(y=pl.Series([1.0, None, 1.0, 2.0, 3.0]))
     with pytest.raises(InputError, match="is empty in row 1 of the test table"):
         read_series(long_table(60), target="y", ignore=["id"], test=test)
+
+
+@given(
+    start=st.booleans(),
+    n=st.integers(3, 60),
+    n_series=st.integers(1, 3),
+    seed=st.integers(0, 99),
+    wide=st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_training_rows_are_refused_as_the_test_and_others_are_not(start, n, n_series, seed, wide):
+    values = np.random.default_rng(seed).normal(size=(n_series, 80))
+    own = values[:, :n] if start else values[:, -n:]
+
+    def table(values):
+        if wide:
+            names = [f"V{k + 2}" for k in range(values.shape[1])]
+            return pl.DataFrame({"id": [f"s{k}" for k in range(n_series)]}).hstack(
+                pl.DataFrame(values, names)
+            )
+        ids = np.repeat([f"s{k}" for k in range(n_series)], values.shape[1])
+        return pl.DataFrame({"id": ids, "y": values.ravel()})
+
+    options = {"layout": "wide"} if wide else {"target": "y", "id": "id"}
+    with pytest.raises(InputError, match=rf"first {n} test values.* are training values of the same series"):
+        read_series(table(values), test=table(own), **options)
+    assert read_series(table(values), test=table(own + 1), **options).test_start == 80
+
+
+def test_values_that_may_repeat_by_chance_are_no_proof():
+    names = [f"V{k}" for k in range(22)]
+    values = np.random.default_rng(0).normal(size=(3, 22))
+    values[1] = 4.0
+    values[2] = [0, 1] * 11
+    train = pl.DataFrame({"id": ["a", "b", "c"]}).hstack(pl.DataFrame(values, names))
+    test = train.select("id", *names[:6]).with_columns(
+        V0=pl.when(pl.col("id") == "a").then(9.0).otherwise(pl.col("V0"))
+    )
+    assert read_series(train, test=test).horizon == 6
+    assert read_series(train[2:], layout="wide", test=test[2:]).horizon == 6
+
+
+@pytest.mark.parametrize("duplicates", ["error", "mean", "last"])
+def test_a_time_in_both_tables_is_refused_whatever_becomes_of_repeats(duplicates):
+    with pytest.raises(InputError, match=r"must follow all training rows.*\(4 such rows\)"):
+        read_series(
+            long_table(60),
+            target="y",
+            ignore=["id"],
+            test=long_table(9, seed=1, start=56),
+            duplicates=duplicates,
+        )
+
+
+def test_a_table_in_the_other_form_is_refused_by_name():
+    wide, long = wide_table([40, 40])[0], long_table(60)
+    with pytest.raises(InputError, match=r"one series per row .*'time' holds none of the ids"):
+        read_series(wide, test=long)
+    with pytest.raises(InputError, match=r"one row per time .*as if each row were a series"):
+        read_series(long, target="y", test=wide)
+
+
+def test_a_ragged_test_table_names_the_series_that_sets_the_horizon():
+    data = read_series(wide_table([40, 40])[0], test=wide_table([5, 3], seed=1)[0])
+    assert data.horizon == 3
+    assert any(
+        "shortest series in the test table, 's01', has 3 rows and the longest 5" in n for n in data.notes
+    )
+
+
+@pytest.mark.parametrize("n_test", [10, 24, 30])
+def test_one_series_has_at_most_the_usual_horizon_and_a_panel_what_its_test_table_holds(n_test):
+    for n_series, horizon in ((1, min(24, n_test)), (2, n_test)):
+        train, test = long_table(300, n_series), long_table(n_test, n_series, 1, start=300)
+        assert read_series(train, target="y", id="id", test=test).horizon == horizon
+
+
+def test_a_gap_before_the_test_and_a_column_left_out_are_said():
+    test = long_table(10, seed=1, start=80).with_columns(extra=1.0)
+    data = read_series(long_table(60), target="y", ignore=["id"], horizon=3, test=test)
+    assert any("lacks extra of the test table: left out" in note for note in data.notes)
+    with pytest.raises(
+        InputError, match="begins 21 steps after the training rows and no window crosses more"
+    ):
+        split_series(data, 10)
+
+
+def test_no_way_out_leaves_the_target_out_and_no_note_says_that_cells_were_sorted():
+    table = wide_table([40, 40])[0].reverse()
+    test = wide_table([3, 3], seed=1)[0]
+    assert not any("sorted" in note for note in read_series(table, test=test).notes)
+    with pytest.raises(
+        InputError, match=r"'V3' \(step 1 of series 's01'\); fill it in, or say missing=fill$"
+    ):
+        read_series(table.with_columns(V3=pl.when(pl.col("id") == "s00").then(pl.col("V3"))), test=test)
 
 
 def test_pandas_tables_join_too():

@@ -63,7 +63,12 @@ def test_a_wide_table_reads_as_the_long_one_that_holds_the_same(tmp_path):
         (lambda t: t.with_columns(V5=pl.lit("x")), "a column of text"),
         (lambda t: t.select(t.columns[:8]), "few columns"),
         (lambda t: t.with_columns(id=pl.Series(["2020-01-01", "2020-01-02"])), "times first"),
+        (lambda t: t.with_columns(id=pl.Series(["2020-W01", "2020-W02"])), "weeks first"),
+        (lambda t: t.with_columns(id=pl.Series(["Q1 1990", "Q2 1990"])), "quarters first"),
         (lambda t: t.with_columns(id=pl.Series([1, 2])), "numbers first"),
+        (lambda t: t.rename({"V9": "price"}), "a header with a word in it"),
+        (lambda t: t.select("id", *t.columns[:5:-1]), "a header that counts down"),
+        (lambda t: t.drop("V9"), "a header with a number left out"),
         (lambda t: t.with_columns(id=pl.Series(["a", None])), "an id is missing"),
     ],
 )
@@ -73,6 +78,34 @@ def test_what_may_be_long_is_not_taken_for_wide(change, what):
     assert not is_wide(open_table(change(table))), what
     with pytest.raises(InputError, match="no target column is given"):
         read_series(change(table))
+
+
+@given(
+    first=st.integers(0, 2000), n=st.integers(10, 40), prefix=st.sampled_from(["", "V", "x_", "M4 2b", "t0"])
+)
+@settings(max_examples=30, deadline=None)
+def test_a_counter_in_the_header_is_recognised_wherever_it_begins(first, n, prefix):
+    table, _ = wide_table([n, n], names=[f"{prefix}{first + k}" for k in range(n)])
+    assert is_wide(open_table(table))
+    assert not is_wide(open_table(table.rename({f"{prefix}{first + 4}": f"{prefix}{first + n}"})))
+
+
+@pytest.mark.parametrize("layout", ["auto", "wide"])
+def test_columns_that_are_no_values_are_taken_out_and_a_static_one_follows_its_series(layout):
+    table, _ = wide_table([20, 14, 17])
+    more = table.with_columns(size=pl.Series([7.0, 5.0, 6.0]), region=pl.Series(["N", "S", "N"]))
+    more = more.select("region", *table.columns, "size")
+    test, _ = wide_table([2, 2, 2], seed=1)
+    test = test.reverse()
+    options = {"horizon": 1, "layout": layout, "id": "id", "test": test}
+    plain = read_series(table, horizon=1, test=test)
+    assert read_series(more, ignore=["region", "size"], **options).fingerprint == plain.fingerprint
+    data = read_series(more, static=["region", "size"], **options)
+    assert data.static_names == ("region=N", "region=S", "size")
+    assert data.static.tolist() == [[1, 0, 7], [0, 1, 5], [1, 0, 6]]
+    np.testing.assert_array_equal(data.values, plain.values)
+    with pytest.raises(InputError, match=r"none called 'regoin' .did you mean 'region'"):
+        read_series(more, static=["regoin"], ignore=["size"], id="id", layout="wide")
 
 
 def test_a_column_that_is_named_makes_a_table_long():

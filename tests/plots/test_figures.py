@@ -17,6 +17,7 @@ from heldout.plots.intervals import coverage_chart
 from heldout.plots.scores import losses_by_fold, series_chart, skill_chart
 from heldout.plots.splits import split_chart
 from heldout.plots.theme import label_axes, without_title
+from heldout.plots.values import log_axis, plain
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>%{customer}</b>\u202e&lt;"
 
@@ -232,6 +233,57 @@ def test_a_forecast_without_truth_says_how_far_it_reaches():
 def test_the_purged_gap_lies_between_the_parts(figures):
     gap = next(bar for bar in figures["splits"].data if bar.name == "purged gap")
     assert list(zip(gap.base, gap.x, strict=True)) == [(50, 3), (60, 3)] * 2
+
+
+def test_a_sealed_test_of_one_moment_is_as_long_as_its_labels():
+    split = {"name": "final", "train": part(0, 85), "valid": part(88, 95), "test": part(98, 98)}
+    sealed = next(bar for bar in split_chart([split]).data if bar.name == "sealed test")
+    assert (sealed.base, sealed.x) == ((98,), (3,))
+
+
+@given(st.text("ab", min_size=30, max_size=40), st.integers(1, 29))
+def test_a_long_name_is_cut_to_its_length_and_keeps_both_ends(name, most):
+    shown = plain(name, most)
+    head, tail = shown.split("…")
+    assert len(shown) == most
+    assert name.startswith(head)
+    assert name.endswith(tail)
+    assert abs(len(head) - len(tail)) <= 1
+
+
+def test_candidates_that_share_a_beginning_are_told_apart():
+    names = [f"a long name of a shop, number {n}" for n in range(10)]
+    assert len(set(skill_chart([row(name, 0.1) for name in names]).layout.yaxis.ticktext)) == 10
+
+
+def test_only_a_skill_without_an_interval_is_called_hollow():
+    whole = [row("heldout", 0.2, 0.1, 0.3), row("naive", 0.0)]
+    assert skill_chart(whole).layout.meta["note"] == ""
+    assert "Hollow" in skill_chart([*whole, row("drift", 0.1)]).layout.meta["note"]
+
+
+@given(st.floats(1e-9, 1e9), st.floats(10, 1e12))
+def test_ticks_of_a_logarithmic_axis_are_few_and_say_their_own_number(low, factor):
+    found = log_axis(low, low * factor)
+    assert 1 <= len(found["tickvals"]) <= 10
+    for value, text in zip(found["tickvals"], found["ticktext"], strict=True):
+        assert low <= value <= low * factor
+        assert float(text.replace(",", "").replace("−", "-")) == value
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: learning_curves([fit("a", best=1, n=2)]),
+        lambda: errors_by_step([1, 2], [1.0, 2.0]),
+        lambda: errors_over_time([100, 101], [1.0, 2.0]),
+        lambda: forecast_chart([100, 101], None, [1.0, 2.0]),
+        lambda: split_chart([{"name": "f", "train": part(0, 0), "valid": part(1, 1), "test": part(2, 2)}]),
+        lambda: losses_by_fold({"heldout": [[1.0]]}),
+    ],
+)
+def test_what_is_counted_has_no_half_ticks(make):
+    assert make().layout.xaxis.dtick == 1
 
 
 def test_times_with_and_without_hours_mix_on_the_axis_of_splits():

@@ -13,7 +13,7 @@ from heldout.recipe import Recipe
 from heldout.studies.engine import InlineEngine
 
 TARGET = "</script><img src=x onerror=alert(1)>"
-COVARIATE = "{{7*7}} \"quoted' & <b>bold</b> \u202edrawkcab"
+COVARIATE = "{{7*7}} \"quoted' & <b>bold</b> \u202edrawkcab title\x1b]0;\x07\x9b"
 OPTIONS = {
     "target": [TARGET],
     "horizon": 3,

@@ -74,7 +74,7 @@ def wide(browser, address):
 @pytest.fixture(scope="module")
 def phone(browser, address):
     """In dark mode; for tests that leave the page as it was."""
-    return open_page(browser, address, width=390, color_scheme="dark")
+    return open_page(browser, address, width=390, color_scheme="dark", has_touch=True)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,29 @@ def test_text_can_be_read_in_light_and_dark(window, request):
     found = request.getfixturevalue(window).evaluate(CONTRAST)
     assert any(item["inFigure"] for item in found)
     assert [item for item in found if item["ratio"] < 4.5] == []
+
+
+def test_a_finger_over_a_figure_scrolls_and_a_mouse_enlarges(phone, wide):
+    modes = "[...new Set([...document.querySelectorAll('.plot')].map((e) => e._fullLayout.dragmode))]"
+    assert "zoom" in wide.evaluate(modes)
+    assert phone.evaluate(modes) == [False]
+    middle = phone.evaluate(
+        "() => { const box = [...document.querySelectorAll('.plot')].find((e) => e._fullLayout.xaxis.rangeslider).getBoundingClientRect();"
+        "scrollTo(0, box.top - 200); return [box.left + box.width / 2, 300]; }"
+    )
+    before = phone.evaluate("scrollY")
+    touch = phone.context.new_cdp_session(phone)
+    for kind, points in [
+        ("touchStart", [0]),
+        *(("touchMove", [10 * n]) for n in range(1, 12)),
+        ("touchEnd", []),
+    ]:
+        touch.send(
+            "Input.dispatchTouchEvent",
+            {"type": kind, "touchPoints": [{"x": middle[0], "y": middle[1] - up} for up in points]},
+        )
+    phone.wait_for_function(f"scrollY > {before + 50}", timeout=5000)
+    phone.evaluate("scrollTo(0, 0)")
 
 
 def test_figures_follow_a_change_to_dark_and_back(wide):

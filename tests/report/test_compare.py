@@ -88,6 +88,12 @@ def test_runs_of_different_scales_are_compared_in_the_targets_own_units(run, bet
     assert found.losses[0] == pytest.approx((error**2).mean())
 
 
+def test_a_scale_that_is_not_known_is_said_to_be(run, tmp_path):
+    path = shutil.copytree(run, tmp_path / "lost", ignore=shutil.ignore_patterns("ledger.sqlite*"))
+    assert "as the scale of lost is not known" in compare(run, path).pairs[0].unit
+    assert "as the scale of lost is not known" in compare(path, run).pairs[0].unit
+
+
 def test_a_panel_of_one_moment_is_compared_over_its_series(run):
     one = Evidence.read(run)
     first = one.predictions.filter(pl.col("origin") == pl.col("origin").min())

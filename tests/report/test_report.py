@@ -14,17 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from heldout.check import InputError
+from heldout.check import InputError, visible
 from heldout.cli import app
+from heldout.report.blocks import Folded, Table
 from heldout.report.evidence import Evidence
-from heldout.report.forecasts import band, paths
+from heldout.report.forecasts import band, forecasts, paths
 from heldout.report.losses import by_moment, scored_units, with_losses
 from heldout.report.page import _json
-from heldout.report.provenance import changes
+from heldout.report.provenance import changes, data, recipe
 from heldout.report.run_report import write_report
-from heldout.report.sections import drift_sentence, headline, optimism_sentence
+from heldout.report.sections import drift_sentence, headline, optimism_sentence, overfit, rivals, verdict
 from tests.report.conftest import COVARIATE, TARGET
 
+ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u2028-\u202e\u2066-\u2069]")
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -57,12 +59,31 @@ def test_every_candidate_and_column_and_option_is_named(page, run):
         assert name in shown
 
 
+def tables(blocks):
+    for block in blocks:
+        if isinstance(block, Table):
+            yield block
+        elif isinstance(block, Folded):
+            yield from tables(block.blocks)
+
+
+def test_every_cell_of_a_table_has_a_heading(run):
+    evidence = Evidence.read(run)
+    parts = (verdict, rivals, overfit, forecasts, data, recipe)
+    found = list(tables(block for part in parts for block in part(evidence).blocks))
+    assert len(found) >= 8
+    for table in found:
+        assert {len(row) for row in table.rows} == {len(table.header)}, table.caption
+        assert all(place < len(table.header) for place in table.words)
+
+
 def test_no_name_of_the_data_becomes_a_tag_or_a_template(page):
     assert "<img" not in page
     assert "<b>bold" not in page
     assert "{{7*7}}" in html.unescape(page)
-    assert "\u202e" not in page
-    assert COVARIATE.replace("\u202e", "⟨U+202E⟩") in html.unescape(page)
+    assert not ACTING.search(SCRIPT.sub("", page))
+    assert "title⟨U+001B⟩]0;⟨U+0007⟩⟨U+009B⟩" in page
+    assert visible(COVARIATE) in html.unescape(page)
 
 
 def test_a_script_runs_by_its_hash_alone(page):
@@ -89,8 +110,9 @@ def test_nothing_in_the_page_points_elsewhere(page):
 @given(st.text())
 def test_figures_come_back_from_the_page_as_they_were(text):
     written = _json([text])
-    assert not set("<>&\u2028\u2029\u202e") & set(written)
-    if not re.search("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]", text):
+    assert not set("<>&") & set(written)
+    assert not ACTING.search(written)
+    if not ACTING.search(text):
         assert json.loads(written) == [text]
 
 
@@ -120,7 +142,7 @@ def test_each_series_of_its_own_scale_is_divided_by_its_own_width(run):
     lost = with_losses(table, scored_units(table, scale, ["y"]), scale.metric)
     assert lost["loss"].to_list() == pytest.approx([0.5, 0.25])
     assert lost["naive_loss"].to_list() == pytest.approx([0.0, 0.25])
-    with pytest.raises(InputError, match="2 series have a scale of their own, and 1 have sealed rows"):
+    with pytest.raises(InputError, match="there are 2, and not as many have sealed rows: 1"):
         scored_units(table[:1], scale, ["y"])
 
 
@@ -202,7 +224,16 @@ def test_what_is_no_finished_run_is_refused_in_one_line(run, tmp_path):
     (half / "scores.json").write_text("{}")
     with pytest.raises(InputError, match="has no rows to report"):
         write_report(half)
+    scores = json.loads((run / "scores.json").read_text())
+    others = [row for row in scores["rows"] if row["name"] != "heldout"]
+    (half / "scores.json").write_text(json.dumps(scores | {"rows": others}))
+    with pytest.raises(InputError, match=r"scores\.json has no row of heldout"):
+        write_report(half)
     shutil.copy(run / "scores.json", half)
+    (half / "config-resolved.toml").rename(half / "away")
+    with pytest.raises(InputError, match=r"config-resolved\.toml is missing or names no target"):
+        write_report(half)
+    (half / "away").rename(half / "config-resolved.toml")
     (half / "predictions.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"predictions\.parquet is damaged"):
         write_report(half)

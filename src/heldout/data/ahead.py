@@ -9,19 +9,30 @@ import polars as pl
 
 from heldout.check import InputError
 from heldout.data.calendar import calendar_features, positions, times_after
+from heldout.data.columns import STEPS_COLUMN
+from heldout.data.prepare import Prepare
 from heldout.data.series import FloatArray, IntArray, SeriesData
+from heldout.data.times import spoken
+
+_NO_IDS = ("series",)  # what a table without ids is read as
 
 
-def with_rows_ahead(data: SeriesData) -> tuple[SeriesData, IntArray]:
+def with_rows_ahead(data: SeriesData, prepare: Prepare) -> tuple[SeriesData, IntArray]:
     """Add, behind each series, the rows that its forecast is about, and give the origin of that forecast.
 
     Rows whose targets are missing at the end of a series are taken as such rows; where there are fewer than the
     horizon, rows are added at the next times of the calendar, with their calendar features.
 
+    Rows that are there must be one step of the calendar apart, from the origin on; less than half a step of straying is
+    none. Business days, and series whose steps were uneven in training, may skip up to ``max_gap`` steps, since no
+    calendar here knows holidays.
+
     Parameters
     ----------
     data : SeriesData
         As read.
+    prepare : Prepare
+        Of the model: it says whether steps were uneven in training.
 
     Returns
     -------
@@ -32,7 +43,8 @@ def with_rows_ahead(data: SeriesData) -> tuple[SeriesData, IntArray]:
     Raises
     ------
     InputError
-        If a series has no known target, or a covariate known ahead is missing in a row to forecast.
+        If a series has no known target, a row to forecast is not at the next time of the calendar, or a covariate known
+        ahead is missing there.
     """
     known = np.asarray(~np.isnan(data.values[:, data.indices(data.targets)]).any(axis=1))
     values: list[FloatArray] = []
@@ -60,6 +72,7 @@ def with_rows_ahead(data: SeriesData) -> tuple[SeriesData, IntArray]:
         offsets=offsets,
     )
     rows = np.array(origins, dtype=np.int64)
+    _check_times_ahead(longer, rows, prepare)
     _check_known_ahead(longer, rows)
     return longer, rows
 
@@ -79,11 +92,10 @@ def long_table(data: SeriesData, rows: IntArray, columns: dict[str, FloatArray])
     Returns
     -------
     polars.DataFrame
-        ``series`` (if there are several), ``origin``, ``time``, ``step``, ``target``, and the columns.
+        ``series`` (if they have names), ``origin``, ``time``, ``step``, ``target``, and the columns.
     """
     n, steps, targets = len(rows), len(data.steps), len(data.targets)
-    series = np.array(data.ids, dtype=object)[data.series_of_row[rows]]
-    table: dict[str, Any] = {"series": np.repeat(series, steps * targets)} if len(data.ids) > 1 else {}
+    table: dict[str, Any] = name_series(data, rows, steps * targets)
     table |= {
         "origin": _stamps(np.repeat(data.time[rows], steps * targets), data),
         "time": _stamps(np.repeat(data.time[rows[:, None] + data.steps], targets), data),
@@ -91,6 +103,23 @@ def long_table(data: SeriesData, rows: IntArray, columns: dict[str, FloatArray])
         "target": np.tile(np.array(data.targets, dtype=object), n * steps),
     }
     return pl.DataFrame(table | {name: value.reshape(-1) for name, value in columns.items()})
+
+
+def name_series(data: SeriesData, rows: IntArray, times: int) -> dict[str, Any]:
+    """Give the column ``series`` of a long table, or no column where the one series has no name.
+
+    Parameters
+    ----------
+    data : SeriesData
+        The series.
+    rows : array of shape (n,), int64
+        Rows of it.
+    times : int
+        How often each row comes.
+    """
+    if tuple(data.ids) == _NO_IDS:
+        return {}
+    return {"series": np.repeat(np.array(data.ids, dtype=object)[data.series_of_row[rows]], times)}
 
 
 def check_long_enough(data: SeriesData, rows: IntArray, need: int) -> None:
@@ -126,6 +155,32 @@ def _empty_rows(data: SeriesData, time: IntArray) -> FloatArray:
 
 def _positions(data: SeriesData, time: IntArray, offsets: IntArray) -> IntArray:
     return np.concatenate([positions(time[a:b], data.frequency) for a, b in pairwise(offsets)])
+
+
+def _check_times_ahead(data: SeriesData, rows: IntArray, prepare: Prepare) -> None:
+    fewest, most = 1.0, 1
+    if STEPS_COLUMN in prepare.columns:
+        fewest, most = prepare.minima[prepare.columns.index(STEPS_COLUMN)], data.max_gap
+    elif data.frequency.unit == "business day":
+        most = data.max_gap
+    window = rows[:, None] + np.arange(data.horizon + 1)
+    if data.frequency.unit in ("row", "microsecond"):
+        steps = np.diff(data.time[window]) / data.frequency.step
+    else:
+        steps = np.diff(data.position[window])
+    wrong = (steps <= fewest - 0.5) | (steps >= most + 0.5)
+    if wrong.any():
+        series, step = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        here, found = (int(data.time[window[series, step + k]]) for k in (0, 1))
+        expected = int(times_after(here, 1, data.frequency)[0])
+        here_, found_, expected_ = (
+            str(time) if data.frequency.name == "row" else spoken(time) for time in (here, found, expected)
+        )
+        also = f" or at most {most} steps after it" if most > 1 else ""
+        raise InputError(
+            f"rows to forecast must go on along the calendar: after {here_} the next is {expected_}{also}, but series "
+            f"{data.ids[series]!r} has {found_}; correct its time, or add the rows between"
+        )
 
 
 def _check_known_ahead(data: SeriesData, rows: IntArray) -> None:

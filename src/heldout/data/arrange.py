@@ -61,7 +61,7 @@ def arrange(source: Source, roles: Roles, duplicates: str, notes: list[str]) -> 
     Raises
     ------
     InputError
-        If a time occurs twice in a series and ``duplicates`` is "error".
+        If a time occurs twice in a series and ``duplicates`` is "error", or in training and test rows.
     """
     table = source.table
     codes, ids = (
@@ -76,17 +76,21 @@ def arrange(source: Source, roles: Roles, duplicates: str, notes: list[str]) -> 
     if not _ascending(codes, time).all():
         order = np.lexsort((time, codes))
         codes, time = codes[order], time[order]
-        notes.append(
-            "the rows were sorted by time" if len(ids) == 1 else "the rows were sorted by series and time"
-        )
+        if not source.wide:
+            notes.append(
+                "the rows were sorted by time" if len(ids) == 1 else "the rows were sorted by series and time"
+            )
     again = np.concatenate([[False], (np.diff(codes) == 0) & (np.diff(time) == 0)])
     rows = Rows(order, None)
     if again.any():
         timed = times is not None and not times.counted
-        if duplicates == "error":
-            _refuse_repeats(
-                table, roles, rows, again, spoken(int(time[again][0])) if timed else str(time[again][0])
-            )
+        is_test = rows.pick(np.arange(n_rows)) >= source.n_train
+        in_both = again & np.concatenate([[False], np.diff(is_test)])
+        if duplicates == "error" or in_both.any():
+            own = again & ~in_both
+            wrong = own if duplicates == "error" and own.any() else in_both
+            when = spoken(int(time[wrong][0])) if timed else str(time[wrong][0])
+            _refuse_repeats(table, roles, rows, wrong, when, in_both=wrong is in_both)
         notes.append(
             f"{again.sum()} rows repeat a time of their series; {'their mean' if duplicates == 'mean' else 'the last'} was taken"
         )
@@ -113,7 +117,9 @@ def _without_repeats(order: IntArray | None, again: BoolArray, duplicates: str) 
     return Rows(last if order is None else order[last], None)
 
 
-def _refuse_repeats(table: Table, roles: Roles, rows: Rows, again: BoolArray, when: str) -> None:
+def _refuse_repeats(
+    table: Table, roles: Roles, rows: Rows, again: BoolArray, when: str, *, in_both: bool
+) -> None:
     row = int(again.argmax())
     first, second = table.place(rows.table_row(row - 1)), table.place(rows.table_row(row))
     found = f"{when} in column {roles.time!r} stands in {first} and {second}"
@@ -124,6 +130,11 @@ def _refuse_repeats(table: Table, roles: Roles, rows: Rows, again: BoolArray, wh
             raise InputError(
                 f"one series must have each time once, but {found}; name the column that tells the series apart, perhaps id={likely[0]!r}"
             )
+    if in_both:
+        raise InputError(
+            f"the test rows must follow all training rows and a series must have each time once, but {found} "
+            f"({int(again.sum())} such rows); remove them from one of the two"
+        )
     raise InputError(
         f"a series must have each time once, but {found} ({int(again.sum())} such rows); remove them, name the column that "
         f"tells several series apart with id=, or give duplicates='mean' or 'last'"

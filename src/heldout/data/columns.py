@@ -318,9 +318,8 @@ class ColumnCheck:
         shown = "is empty" if np.isnan(values[row]) else f"is {values[row]:g}"
         more = f" ({int(wrong.sum())} such rows)" if wrong.sum() > 1 else ""
         where = f"{self.table.place(self.clock.rows.table_row(row))} ({self.clock.when(row)})"
-        raise InputError(
-            f"column {self.name!r} {rule}, but {shown} in {where}{more}; {way_out}, or leave the column out with ignore={self.name!r}"
-        )
+        leave = "" if self.is_target else f", or leave the column out with ignore={self.name!r}"
+        raise InputError(f"column {self.name!r} {rule}, but {shown} in {where}{more}; {way_out}{leave}")
 
 
 def read_static(

@@ -19,7 +19,7 @@ from heldout.data.columns import (
     read_static,
 )
 from heldout.data.series import FloatArray, IntArray, SeriesData
-from heldout.data.sources import Source, first_test_time, open_source
+from heldout.data.sources import Source, check_unseen, first_test_time, open_source
 from heldout.data.tables import Table
 from heldout.data.times import Times, read_times
 
@@ -99,11 +99,12 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
     encoding : str, default "utf-8"
         How a text file is encoded.
     layout : {"auto", "long", "wide"}, default "auto"
-        The form. "auto" is long where a column is named, and wide where none is, the first column holds unique ids as text
-        and all others numbers. Series of a wide table, whose header holds no times, are lined up at their ends.
+        The form. "auto" is long where a target, time or covariate is named, and wide where none is, the first column (or
+        ``id``) holds unique ids as text and all others, but ``static`` and ``ignore``, numbers under a header of times or
+        of a counter (V2, V3, ...). Series of a wide table, whose header holds no times, are lined up at their ends.
     test : path or data frame, optional
         Rows that follow, in the same form: the sealed test (`heldout.data.splits.split_series`). Where no horizon is given
-        and it holds at most 96 rows of each series, these are the horizon. "auto" takes the file beside ``source``
+        and it holds at most 96 rows of each series, these are the horizon; of a single series with times, at most the usual. "auto" takes the file beside ``source``
         with ``test`` for ``train`` in its name, if there is one.
 
     Returns
@@ -127,8 +128,11 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
     (3, 'day')
     """
     _check_options(missing=missing, duplicates=duplicates, layout=layout, max_gap=max_gap, horizon=horizon)
-    named = any((target, time, id, past, future, static, ignore))
-    opened = open_source(source, test=test, layout=layout, named=named, encoding=encoding)
+    named = any((target, time, past, future))
+    static, ignore = _names(static), _names(ignore)
+    opened = open_source(
+        source, test=test, layout=layout, named=named, id=id, static=static, ignore=ignore, encoding=encoding
+    )
     table, notes = opened.table, list(opened.table.notes)
     asked = {"target": target, "time": time, "id": id, "past": past, "future": future, "static": static}
     roles = _roles(opened, notes, ignore=ignore, **asked)
@@ -145,15 +149,13 @@ def read_series(  # noqa: PLR0913 - one keyword for each part that a column can 
     past_names = (*(name for name in roles.past if name != STEPS_COLUMN), *made.past)
     columns = (*roles.targets, *past_names, *future_names)
     values = _gather_values(table, columns, clock, made, notes)
-    open_rows = _rows_to_forecast(
-        values[:, : len(roles.targets)], clock, notes, known_ahead=bool(future_names)
-    )
-    for number, name in enumerate(columns):
-        is_target = name in roles.targets
-        check = ColumnCheck(
-            name, table, clock, is_target=is_target, may_stay=not learns, may_miss=missing == "fill"
-        )
-        notes += check.notes(values[:, number], open_rows & (name not in future_names))
+    targets = values[:, : len(roles.targets)]
+    check_unseen(targets, clock, test_start if roles.times is None else None)
+    open_rows = _rows_to_forecast(targets, clock, notes, known_ahead=bool(future_names))
+    may = {"may_stay": not learns, "may_miss": missing == "fill"}
+    for name, column in zip(columns, values.T, strict=True):
+        check = ColumnCheck(name, table, clock, is_target=name in roles.targets, **may)
+        notes += check.notes(column, open_rows & (name not in future_names))
     static_values, static_names = read_static(table, roles.static, clock, notes)
     notes += clock.few(_FEW_ROWS)
     return SeriesData(
@@ -196,10 +198,14 @@ def _names(value: str | Sequence[str] | None) -> tuple[str, ...]:
 def _roles(source: Source, notes: list[str], *, ignore: Sequence[str], **asked: Any) -> Roles:
     table, columns = source.table, source.table.frame.columns
     if source.wide:
+        asked["id"] = None if asked["id"] in source.taken else asked["id"]
         asked |= {part: asked[part] or name for part, name in source.parts.items()}
+        ignore = [name for name in ignore if name not in source.taken]
     parts = {part: _names(names) for part, names in (*asked.items(), ("ignore", ignore))}
     if not parts["target"]:
-        raise InputError("target must name at least one column")
+        raise InputError(
+            "target must name at least one column; a table with one series per row needs none, but layout=wide"
+        )
     part_of: dict[str, str] = {}
     for part, names in parts.items():
         for name in names:
@@ -319,16 +325,27 @@ def _rows_to_forecast(targets: FloatArray, clock: Clock, notes: list[str], *, kn
 
 
 def _default_horizon(frequency: Frequency, clock: Clock, test_start: int | None, notes: list[str]) -> int:
+    usual = _HORIZONS.get(frequency.name, min(frequency.season, _LONGEST_DEFAULT_HORIZON))
+    horizon = max(1, min(usual, clock.longest // 10))
     if test_start is not None:
         rows = np.add.reduceat((clock.time >= test_start).astype(np.int64), clock.offsets[:-1])
         held = int(rows[rows > 0].min())
-        if held <= _LONGEST_DEFAULT_HORIZON:
-            notes.append(
-                f"the horizon is {held} step{'s' * (held > 1)}, what the test table holds of each series"
-            )
+        single = clock.timed and len(clock.ids) == 1  # its test should have more than one origin
+        if held <= (horizon if single else _LONGEST_DEFAULT_HORIZON):
+            notes.append(f"the horizon is {held} step{'s' * (held > 1)}, {_test_rows(rows, clock)}")
             return held
-    usual = _HORIZONS.get(frequency.name, min(frequency.season, _LONGEST_DEFAULT_HORIZON))
-    horizon = max(1, min(usual, clock.longest // 10))
     why = "the usual one for this frequency" if horizon == usual else "a tenth of the rows"
     notes.append(f"the horizon is {horizon} step{'s' * (horizon > 1)}, {why}")
     return horizon
+
+
+def _test_rows(rows: IntArray, clock: Clock) -> str:
+    held = rows[rows > 0]
+    few, many = int(held.min()), int(held.max())
+    if few == many:
+        return "what the test table holds of each series"
+    shortest = clock.ids[int(np.flatnonzero(rows == few)[0])]
+    return (
+        f"as the shortest series in the test table, {shortest!r}, has {few} row{'s' * (few > 1)} and the longest {many}; "
+        "--horizon sets another"
+    )

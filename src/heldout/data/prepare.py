@@ -227,7 +227,7 @@ class Prepare:
             differenced=torch.tensor([is_differenced(name) for name in self.transforms[: self.n_targets]]),
             future=tensor[:, first_future : len(self.columns)] if self.n_future else None,
             static=self._static(data),
-            series=torch.from_numpy(data.series_of_row) if self.static_names else None,
+            series=torch.from_numpy(data.series_of_row.copy()) if self.static_names else None,
         )
 
     def out_of_bounds(self, data: SeriesData, rows: IntArray, lookback: int) -> list[str]:

@@ -312,9 +312,21 @@ def _sealed_from(data: SeriesData, lookback: int, times: IntArray, test_size: fl
     sealed = origins[data.time[origins + 1] >= data.test_start]
     if not len(sealed):
         raise InputError(
-            f"the test table holds no {data.horizon} rows that follow a window of {lookback} rows: shorten horizon or lookback"
+            f"the test table holds no {data.horizon} rows that follow a window of {lookback} rows{_gap_before_test(data)}: shorten "
+            "horizon or lookback"
         )
     return int(data.time[sealed].min())
+
+
+def _gap_before_test(data: SeriesData) -> str:
+    """Say what lies before the test rows, if no window may cross it."""
+    assert data.test_start is not None
+    is_test = data.time >= data.test_start
+    first = np.flatnonzero(is_test[1:] & ~is_test[:-1]) + 1
+    gap = int((data.position[first] - data.position[first - 1]).min())
+    if gap <= data.max_gap:
+        return ""
+    return f", as it begins {gap} steps after the training rows and no window crosses more than max_gap={data.max_gap} (give the rows between)"
 
 
 def _fold(name: str, before: IntArray, test: Span, valid_size: float, horizon: int) -> Fold:

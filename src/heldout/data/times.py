@@ -243,8 +243,10 @@ def _offsets(name: str, zones: pl.Series, place: Callable[[int], str]) -> IntArr
 def _numbered(column: nw.Series[Any], *, asked: bool) -> Times | None:
     if column.is_null().any() or (column.dtype.is_float() and not (column % 1 == 0).all()):
         return None
+    low, high = int(column.min()), int(column.max())
+    if low < -(2**63) or high >= 2**63:
+        return None
     values = column.cast(nw.Int64).to_numpy()
-    low, high = int(values.min()), int(values.max())
     if _SPEAKS_OF_TIME.search(column.name.lower()):
         if low >= 1500 and high <= 2200:
             years = (values - 1970).astype("datetime64[Y]")

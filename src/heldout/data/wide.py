@@ -1,6 +1,8 @@
 """A wide table, one series per row, turned into one value per row."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import narwhals as nw
 import numpy as np
@@ -16,6 +18,8 @@ SERIES, VALUE, TIME = "series", "value", "time"
 """The columns of the table that `unpivot` gives; the last only where the header holds times."""
 
 _FEWEST_VALUES = 10  # columns of numbers that a table must have to be taken for wide without being told
+_COUNTED = re.compile(r"(.*\D|)(\d+)")
+_YEAR = re.compile(r"(?<!\d)(1[6-9]|20)\d\d(?!\d)")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,7 +45,7 @@ class Cells(Table):
 
 
 def is_wide(table: Table) -> bool:
-    """Whether a table looks as if each row were a series: ids first, then ten or more columns that hold numbers only.
+    """Whether a table looks as if each row were a series: ids first, then ten or more columns of numbers, counted or timed.
 
     Parameters
     ----------
@@ -51,7 +55,8 @@ def is_wide(table: Table) -> bool:
     Returns
     -------
     bool
-        False if the first column repeats a text, lacks one, or holds times: then each row is a moment.
+        True if the first column holds unique texts, not all with a year in them, and the names of the others are times,
+        or one word with consecutive numbers behind it (V2, V3, ...), or such numbers.
 
     Examples
     --------
@@ -70,7 +75,46 @@ def is_wide(table: Table) -> bool:
         return False
     if not all(table.frame[name].dtype.is_numeric() or table.frame[name].is_null().all() for name in rest):
         return False
-    return read_times(ids, table.place, asked=False) is None
+    # Weeks and quarters ("2020-W05") are no times that are read, and no ids either.
+    if read_times(ids, table.place, asked=False) is not None or all(map(_YEAR.search, ids.to_list())):
+        return False
+    return _are_counted(rest) or _are_times(table, rest)
+
+
+def _are_counted(names: Sequence[str]) -> bool:
+    found = [_COUNTED.fullmatch(name) for name in names]
+    parts = [(match[1], int(match[2])) for match in found if match]
+    return parts == [(parts[0][0], parts[0][1] + k) for k in range(len(names))] if parts else False
+
+
+def _are_times(table: Table, names: Sequence[str]) -> bool:
+    header = nw.from_native(pl.Series(TIME, names), series_only=True)
+    return read_times(header, table.place, asked=False) is not None
+
+
+def series_first(table: Table, name: str | None, left_out: Sequence[str]) -> Table:
+    """Give a wide table with its column of ids in front, and without some of the others.
+
+    Parameters
+    ----------
+    table : Table
+        One series per row.
+    name : str or None
+        The column of ids; the first one if None, or if there is none of that name.
+    left_out : sequence of str
+        Columns that hold no values of the series; the table may lack them.
+
+    Examples
+    --------
+    >>> from heldout.data.tables import open_table
+    >>> table = open_table(pl.DataFrame({"region": ["N"], "shop": ["a"], "V1": [1.0]}))
+    >>> series_first(table, "shop", ["region"]).frame.columns
+    ['shop', 'V1']
+    """
+    columns = table.frame.columns
+    free = [column for column in columns if column not in left_out]
+    first = name if name in columns else (free or columns)[0]
+    return replace(table, frame=table.frame.select(first, *(column for column in free if column != first)))
 
 
 def unpivot(table: Table) -> Cells:
@@ -125,8 +169,7 @@ def unpivot(table: Table) -> Cells:
     inside &= np.logical_or.accumulate(known[:, ::-1], axis=1)[:, ::-1]
     row, column = np.nonzero(inside)
     columns = {SERIES: np.array(levels, dtype=object)[codes[row]], VALUE: values[inside]}
-    header = nw.from_native(pl.Series(TIME, rest), series_only=True)
-    timed = read_times(header, table.place, asked=False) is not None
+    timed = _are_times(table, rest)
     if timed:
         columns[TIME] = np.array(rest, dtype=object)[column]
     counts = inside.sum(axis=1)

@@ -3,10 +3,11 @@
 A sample is a sequence: X is (n, T, F), or (n, T) with one feature, or a list of (T_i, F) arrays of unequal length.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array, column_or_1d
@@ -14,7 +15,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
-from heldout.check import InputError
+from heldout.check import InputError, check_number, did_you_mean
+from heldout.data.columns import listed
 from heldout.data.series import FloatArray
 from heldout.estimators.base import RANDOM_STATE, ArrayEstimator, flat
 from heldout.options import Description
@@ -22,7 +24,10 @@ from heldout.training.checkpoint import ModelFileError
 from heldout.training.temperature import fit_temperature
 
 _CLASS_WEIGHT = Description(
-    "class_weight", "dict, 'balanced' or None", None, "Weight of each class in the loss that is minimised."
+    "class_weight",
+    "dict, 'balanced' or None",
+    None,
+    "Weight of each class, above 0 (1 for those not named), in the loss that is minimised, in the loss that says when to stop and in the temperature.",
 )
 # Kinds of labels that JSON gives back as they were: booleans, numbers, strings, and those as Python objects.
 _LABELS = "biufUO"
@@ -228,6 +233,7 @@ class LSTMClassifier(ClassifierMixin, ArrayEstimator):  # type: ignore[misc]
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"a classifier needs two classes at least, got one class: {self.classes_[0]!r}")
+        _check_class_weight(self.class_weight, self.classes_)
         by_class = compute_class_weight(
             self.class_weight, classes=self.classes_, y=labels, sample_weight=weight
         )
@@ -316,3 +322,22 @@ class LSTMClassifier(ClassifierMixin, ArrayEstimator):  # type: ignore[misc]
         if not fits or classifier.classes_.shape != (classifier.model_.shape.n_outputs,):
             raise ModelFileError(f"the model file's {len(labels)} labels do not fit its networks")
         return classifier
+
+
+def _check_class_weight(weight: Any, classes: NDArray[Any]) -> None:
+    """Raise `InputError` unless it is a dict of positive weights of these classes, ``"balanced"`` or None."""
+    if weight is None or (isinstance(weight, str) and weight == "balanced"):
+        return
+    if not isinstance(weight, Mapping):
+        near = did_you_mean(weight, ["balanced"]) if isinstance(weight, str) else ""
+        raise InputError(
+            f"class_weight must be a dict of labels and weights, 'balanced' or None, got {weight!r}{near}"
+        )
+    labels = classes.tolist()
+    for label, value in weight.items():
+        if label not in labels:
+            raise InputError(
+                f"class_weight must name classes of y, {listed([repr(name) for name in labels])}, got {label!r}"
+            )
+        value = value.item() if isinstance(value, np.generic) else value  # noqa: PLW2901
+        check_number(f"class_weight of {label!r}", value, 0, np.inf, open_low=True, open_high=True)

@@ -1,13 +1,14 @@
 """What a backtest is made of: the moments of its origins, how many of them one fit serves, and tables of forecasts."""
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from heldout.check import InputError, check_number
-from heldout.data.ahead import long_table
+from heldout.data.ahead import long_table, name_series
 from heldout.data.series import IntArray, SeriesData
 from heldout.data.splits import Span
 from heldout.data.transforms import last_known
@@ -57,7 +58,7 @@ def check_backtest(start: float | None, stride: int, refit: bool | int) -> None:
     if start is not None:
         check_number("start", start, 0, 1, open_high=True)
     for name, value in (("stride", stride), ("refit", refit)):
-        if not isinstance(value, int) or (value < 1 and value is not False):
+        if not isinstance(value, Integral) or (value < 1 and value is not False):
             also = ", True or False" if name == "refit" else ""
             raise InputError(f"{name} must be a whole number of 1 or more{also}, got {value!r}")
 
@@ -138,9 +139,8 @@ def history_before(data: SeriesData, rows: IntArray, lookback: int) -> pl.DataFr
         [np.arange(max(start, row + 1 - n), row + 1) for start, row in zip(data.offsets, rows, strict=False)]
     )
     count = len(data.targets)
-    names = np.array(data.ids, dtype=object)[data.series_of_row[shown]]
     time = pl.Series(np.repeat(data.time[shown], count))
-    table: dict[str, Any] = {"series": np.repeat(names, count)} if len(data.ids) > 1 else {}
+    table: dict[str, Any] = name_series(data, shown, count)
     table["time"] = time if data.frequency.name == "row" else time.cast(pl.Datetime("us"))
     table["target"] = np.tile(np.array(data.targets, dtype=object), len(shown))
     table["truth"] = data.values[shown][:, data.indices(data.targets)].reshape(-1)

@@ -22,6 +22,7 @@ from heldout.data.samples import (
     read_weight,
 )
 from heldout.data.series import FloatArray, IntArray
+from heldout.estimators.names import refuse
 from heldout.options import Description, keyword_constructor
 from heldout.recipe import Recipe
 from heldout.training.arrays import ArrayModel, ArrayOptions, choose_shortcut, fit_arrays, settle_arrays
@@ -63,16 +64,7 @@ def flat(*extra: Description, leave_out: tuple[str, ...], shortcut: str, default
         for item in (*Recipe.describe(), *ArrayOptions.describe())
         if item.name not in (*_FOR_SERIES, *leave_out)
     ]
-    return keyword_constructor([*items, *extra], _refuse)
-
-
-def _refuse(cls: type, name: str, value: Any) -> None:
-    """Say what an argument that is no hyper-parameter of this class is called here."""
-    if name in {item.name for item in fields(Recipe)}:
-        raise InputError(f"{name!r} is no hyper-parameter of {cls.__name__}: leave it out")
-    if name == "seed":
-        raise InputError("unknown hyper-parameter 'seed': here it is random_state")
-    Recipe.from_dict({name: value})
+    return keyword_constructor([*items, *extra], refuse)
 
 
 class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
@@ -85,7 +77,7 @@ class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
     def set_params(self, **params: Any) -> Self:
         """Set hyper-parameters by name, as the constructor does."""
         for name in params.keys() - self._get_param_names():
-            _refuse(type(self), name, params[name])
+            refuse(type(self), name, params[name])
         return super().set_params(**params)
 
     def __sklearn_tags__(self) -> Any:
@@ -96,28 +88,35 @@ class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
     def _read(self, X: Any, *, reset: bool) -> Samples:
         """Turn any of the three forms of X into samples; ``reset`` remembers the form, else it must be the same."""
         as_list = is_list_of_sequences(X)
-        three = not as_list and (X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim) == 3
+        table = not as_list and (X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim) < 3
         if as_list:
             samples = pad(X)
-        elif three:
-            samples = Samples(check_array(X, allow_nd=True, dtype=np.float64, input_name="X"), None)
-        else:
+        elif table and (reset or self._fitted_to_table):
             x = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_samples=2 if reset else 1)
             samples = Samples(x[:, :, None], None)
+        else:
+            samples = _read_array(X)
         if reset:
             if len(samples.x) < 2:
                 raise InputError("a fit needs two samples at least, got 1 sample")
             self._any_length, self._sample_shape = as_list, samples.x.shape[1:]
-            if as_list or three:
+            if not table:
                 self.n_features_in_ = samples.x.shape[2]
+                self.__dict__.pop("feature_names_in_", None)  # of a table that was fitted before
             return samples
         steps, columns = self._sample_shape
         lengths = samples.lengths if samples.lengths is not None else np.array([samples.x.shape[1]])
         if samples.x.shape[2] != columns or not (self._any_length or (lengths == steps).all()):
             raise InputError(
                 f"samples must have the shape of the fit, {'any number of' if self._any_length else steps} steps of {columns} features, got {samples.x.shape[1:]}"
+                + " (a table is one feature, with a step per column)" * table
             )
         return samples
+
+    @property
+    def _fitted_to_table(self) -> bool:
+        """Whether ``n_features_in_`` counts the steps of one feature."""
+        return not self._any_length and self._sample_shape == (self.n_features_in_, 1)
 
     def _read_labelled(self, X: Any, y: Any) -> Samples:
         if y is None:
@@ -143,6 +142,8 @@ class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
         names = {item.name for item in fields(Recipe)}, {item.name for item in fields(ArrayOptions)}
         given, own = ({name: value for name, value in params.items() if name in part} for part in names)
         if given["shortcut"] == "auto":
+            if self._fixed.get("loss") == "cross_entropy":
+                raise InputError("shortcut='auto' is for numbers, classes take 'none' or 'linear'")
             given["shortcut"] = choose_shortcut(samples)
         recipe = Recipe.from_dict({**given, **self._fixed})
         return settle_arrays(recipe, samples), ArrayOptions.from_dict(own)
@@ -228,6 +229,17 @@ class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ModelFileError(f"the model file does not describe a {cls.__name__}: {error}") from error
         return estimator
+
+
+def _read_array(X: Any) -> Samples:
+    """Give the samples in an array (n, T, F), or (n, T) with one feature."""
+    shape = X.shape if hasattr(X, "shape") else np.shape(X)
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise InputError(
+            f"X must be (n, T, F), or (n, T) with one feature, with one sample, step and feature at least, got shape {tuple(shape)}"
+        )
+    x = check_array(X, allow_nd=True, dtype=np.float64, input_name="X")
+    return Samples(x.reshape(*shape[:2], -1), None)
 
 
 def _to_plain(name: str, value: Any) -> Any:

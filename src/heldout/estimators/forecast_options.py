@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from heldout.check import InputError, did_you_mean
 from heldout.config import DataOptions
 from heldout.options import Description, Options, option
 from heldout.recipe import Recipe
@@ -37,13 +36,6 @@ class ForecastOptions(Options):
 
 READ_AGAIN = ("calendar", "missing", "duplicates", "max_gap")
 _READING = ("time", "id", "static", "ignore", *READ_AGAIN, "last_step_only")  # fmt: skip
-_OTHER_NAMES = {
-    "seed": "random_state",
-    "output_chunk_length": "horizon",
-    "forecast_horizon": "horizon",
-    "fh": "horizon",
-    "h": "horizon",
-}
 
 
 def forecaster_arguments() -> list[Description]:
@@ -60,16 +52,6 @@ def forecaster_arguments() -> list[Description]:
             "random_state", "int, RandomState or None", None, "Decides starting weights, orders and masks."
         ),
     ]
-
-
-def refuse(cls: type, name: str, value: Any) -> None:  # noqa: ARG001 - as `keyword_constructor` calls it
-    """Raise `InputError`, which says what an argument that is none of ours is called here."""
-    if name in _OTHER_NAMES:
-        raise InputError(f"unknown hyper-parameter {name!r}: here it is {_OTHER_NAMES[name]}")
-    if name == "label_smoothing":
-        raise InputError(f"'label_smoothing' is for classes, {cls.__name__} forecasts numbers: leave it out")
-    near = did_you_mean(name, [item.name for item in forecaster_arguments()])
-    raise InputError(Recipe._unknown(name) or f"unknown hyper-parameter {name!r}{near}")
 
 
 def plain(params: dict[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,9 @@ from heldout.estimators.forecast_options import (
     forecaster_arguments,
     plain,
     read_options,
-    refuse,
 )
 from heldout.estimators.forecast_table import Forecast
+from heldout.estimators.names import refuse
 from heldout.estimators.parts import read_part
 from heldout.estimators.series_table import SeriesTable
 from heldout.options import keyword_constructor
@@ -127,7 +127,8 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         exog : as in `fit`, optional
             Goes with y.
         future : as in `fit`, optional
-            With y, a row for each of it and the ``horizon`` rows behind; without y, the rows behind those of the fit.
+            With y, a row for each of it and the ``horizon`` rows behind; without y, the rows behind those of the fit: where
+            it has no times, ``horizon`` rows, or those of the fit with at least as many behind.
 
         Returns
         -------
@@ -136,7 +137,8 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InputError
-            If a column is missing, a series is too short, or a covariate known ahead is not known.
+            If a column is missing, a series is too short, its rows have times and those of the fit none or the other way
+            round, or a covariate known ahead is not known, or known at other times.
         """
         check_is_fitted(self)
         if y is not None:
@@ -147,8 +149,8 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             table = self._table
             if future is not None:
                 part = read_part(future, "future", time=table.time_name, id=table.id_name)
-                table = table.with_ahead(part, self._frequency)
-        data, rows = with_rows_ahead(self._read_again(table))
+                table = table.with_ahead(part, self._frequency, self.model_.task["horizon"])
+        data, rows = with_rows_ahead(self._read_again(table), self.prepare_)
         check_long_enough(data, rows, self.model_.rows_needed)
         lookback = self.model_.lookback
         return Forecast(

@@ -52,6 +52,41 @@ def find_rows(series: Any, time: IntArray, among: Any, at: IntArray) -> IntArray
     return found["place"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
+def rows_before(series: IntArray, fitted: IntArray, horizon: int, ids: tuple[str, ...]) -> IntArray:
+    """Give how many rows ahead of each series, which have no times, are about rows of the fit.
+
+    Parameters
+    ----------
+    series : array of shape (n,), int64
+        The number of each row's series.
+    fitted : array of shape (n_series,), int64
+        Rows of the fit.
+    horizon : int
+        Rows that a forecast needs.
+    ids : tuple of str
+        Names.
+
+    Raises
+    ------
+    InputError
+        If a series has neither ``horizon`` rows, nor those of the fit and as many behind.
+
+    Examples
+    --------
+    >>> rows_before(np.repeat([0, 1], [3, 43]), np.array([50, 40]), 3, ("a", "b"))
+    array([ 0, 40])
+    """
+    given = np.bincount(series, minlength=len(ids))
+    wrong = (given > 0) & (given != horizon) & (given < fitted + horizon)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"future without times must have the {horizon} rows to forecast, or the {fitted[row]} rows of the fit and {horizon} or "
+            f"more behind them, but has {given[row]} of series {ids[row]!r}"
+        )
+    return np.where(given == horizon, 0, fitted)
+
+
 def one_each(name: str, values: list[Any], series: IntArray, ids: tuple[str, ...]) -> list[Any]:
     """Give the one value that each series has in a static column.
 

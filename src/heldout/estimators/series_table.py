@@ -14,7 +14,7 @@ from heldout.data.columns import listed
 from heldout.data.layout import read_series
 from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.times import spoken
-from heldout.estimators.matching import find_rows, one_each, running_numbers
+from heldout.estimators.matching import find_rows, one_each, rows_before, running_numbers
 from heldout.estimators.parts import Part
 
 
@@ -40,6 +40,8 @@ class SeriesTable:
         Names.
     static : dict of str to list
         A value for each of ``ids``.
+    n_dropped : tuple of int
+        Rows of each series that were left out before these (`tail`).
     notes : tuple of str
         What was inferred.
     """
@@ -55,6 +57,7 @@ class SeriesTable:
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
     static: dict[str, list[Any]]
+    n_dropped: tuple[int, ...]
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -108,6 +111,7 @@ class SeriesTable:
             ids=ids,
             id_name=id_name if y.ids is not None else None,
             static={name: one_each(name, values, series, ids) for name, values in (y.static or {}).items()},
+            n_dropped=(0,) * len(ids),
             notes=(
                 *y.notes,
                 f"the time is column {y.time_name!r}"
@@ -134,20 +138,23 @@ class SeriesTable:
         table = replace(self, values=np.hstack([self.values, values]), future=future.names)
         return table._longer(future, more, frequency) if len(more) else table
 
-    def with_ahead(self, future: Part, frequency: Frequency) -> Self:
+    def with_ahead(self, future: Part, frequency: Frequency, horizon: int) -> Self:
         """Give the table without its rows after the end of y, and behind it those of ``future`` instead.
 
         Parameters
         ----------
         future : Part
-            The covariates known ahead in the rows that follow; where it has times, earlier rows are left out.
+            The covariates known ahead in the rows that follow; where it has times, or a row for each of these and
+            ``horizon`` or more behind, earlier rows are left out.
         frequency : Frequency
             Decides the times of rows that have none.
+        horizon : int
+            Rows that a forecast needs.
 
         Raises
         ------
         InputError
-            If its columns are others, or it cannot be told whose the rows are.
+            If its columns are others, or it cannot be told whose or when the rows are.
         """
         if sorted(future.names) != sorted(self.future):
             raise InputError(
@@ -159,16 +166,18 @@ class SeriesTable:
         if len(self.ids) > 1 and future.ids is None:
             raise InputError(f"future must say whose its rows are: give it the column {self.id_name!r}")
         rows = np.flatnonzero(table._codes(future) >= 0)
+        series = table._codes(future)[rows]
         if table._same_clock(future) and future.time is not None:
-            rows = rows[future.time[rows] > table._ends()[table._codes(future)[rows]]]
+            rows = rows[future.time[rows] > table._ends()[series]]
+        else:
+            fitted = np.array(table.n_dropped) + np.bincount(table.series, minlength=len(self.ids))
+            rows = rows[running_numbers(series) >= rows_before(series, fitted, horizon, self.ids)[series]]
         return table._longer(future, rows, frequency)
 
     def known(self) -> Self:
         """Give the rows up to the last known target of each series."""
         target_known = ~np.isnan(self.values[:, : len(self.targets)]).any(axis=1)
-        ends = np.full(len(self.ids), np.iinfo(np.int64).min)
-        np.maximum.at(ends, self.series[target_known], self.time[target_known])
-        return self.take(self.time <= ends[self.series])
+        return self.take(self.time <= self.take(target_known)._ends()[self.series])
 
     def until(self, time: int) -> Self:
         """Give the rows up to a time."""
@@ -190,13 +199,8 @@ class SeriesTable:
     def time_column(self) -> str:
         """The column of times in `frame`, made where y has none."""
         name = self.time_name or "row"
-        while self.time_name is None and name in (
-            *self.targets,
-            *self.past,
-            *self.future,
-            *self.static,
-            self.id_name,
-        ):
+        taken = (*self.targets, *self.past, *self.future, *self.static, self.id_name)
+        while self.time_name is None and name in taken:
             name += "_"
         return name
 
@@ -236,7 +240,7 @@ class SeriesTable:
         return replace(data, notes=tuple(note for note in data.notes if note != made))
 
     def check_columns(self, fitted: Self) -> None:
-        """Raise `InputError` unless the columns are those of another table, the one of the fit."""
+        """Raise `InputError` unless the columns are those of another table, the one of the fit, and both have times or neither."""
         for what, names, ours in (
             ("y", self.targets, fitted.targets),
             ("exog", self.past, fitted.past),
@@ -246,6 +250,13 @@ class SeriesTable:
                 raise InputError(
                     f"{what} must have the columns of the fit, {listed(ours) or 'which had none'}, got {listed(names) or 'none'}"
                 )
+        if self.timed != fitted.timed:
+            had = (
+                f"the fit had times, in column {fitted.time_name!r}, and y has none: give y its times"
+                if fitted.timed
+                else f"the fit had no times, and y has them in column {self.time_name!r}: leave them out, or fit with times"
+            )
+            raise InputError(had)
 
     def tail(self, data: SeriesData, need: int) -> Self:
         """Give the last rows of each series, those that a forecast from its end reads; the forecast is the same to the bit.
@@ -269,11 +280,14 @@ class SeriesTable:
                 True
             )
         place = np.array([self.ids.index(name) if self.id_name else 0 for name in data.ids])
+        series = place[data.series_of_row[keep]]
+        rows, kept = (np.bincount(each, minlength=len(self.ids)) for each in (self.series, series))
         return replace(
             self,
+            n_dropped=tuple((self.n_dropped + rows - kept).tolist()),
             values=values[keep],
             time=data.time[keep],
-            series=place[data.series_of_row[keep]],
+            series=series,
             past=tuple(name for name in self.past if name in data.columns),
         )
 
@@ -306,7 +320,8 @@ class SeriesTable:
             and n > 0
             and bool(((table.series >= 0) & (table.series < len(table.ids))).all())
             and all(isinstance(name, str) for name in (*names, *table.ids, *table.static))
-            and all(len(each) == len(table.ids) for each in table.static.values())
+            and all(len(each) == len(table.ids) for each in (*table.static.values(), table.n_dropped))
+            and all(type(count) is int and count >= 0 for count in table.n_dropped)
             and all(isinstance(x, float | str | None) for each in table.static.values() for x in each)
         )
         if not fits:

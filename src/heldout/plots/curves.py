@@ -9,7 +9,18 @@ from plotly.subplots import make_subplots
 
 from heldout.check import InputError
 from heldout.plots.theme import NAIVE, OTHER, TEST, TRAIN, VALID, figure
-from heldout.plots.values import FloatArray, even, number, numbers, percent, plain, rounded, span
+from heldout.plots.values import (
+    FloatArray,
+    even,
+    log_axis,
+    number,
+    numbers,
+    percent,
+    plain,
+    rounded,
+    span,
+    whole_ticks,
+)
 
 _MOST_PANELS, _MOST_SEEDS, _MOST_EPOCHS = 12, 8, 150
 _LEVEL = 0.01  # a rise that is below one per cent is none
@@ -110,9 +121,12 @@ def _curve_words(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         title = (
             f"The best epoch was {which}; training on would have changed the validation loss by less than 1 %"
         )
+    kept = f"kept epochs range from {best.min()} to {best.max()}"
+    if best.min() == best.max():
+        kept = f"epoch {best[0]} is kept{' in all fits' if len(runs) > 1 else ''}"
     text = (
         f"{title}. At the kept epochs the median training loss is {number(float(np.nanmedian(numbers(fitted))))} and the median "
-        f"validation loss {number(float(np.nanmedian(numbers(at_best))))}; kept epochs range from {best.min()} to {best.max()}."
+        f"validation loss {number(float(np.nanmedian(numbers(at_best))))}; {kept}."
     )
     return title, text
 
@@ -171,8 +185,10 @@ def _curve_axes(drawn: go.Figure, runs: Sequence[Mapping[str, Any]], rows: int) 
     every = numbers([e[key] for run in runs for e in run["epochs"] for key in ("train_loss", "valid_loss")])
     every = every[np.isfinite(every)]
     log = len(every) and every.min() > 0 and every.max() > 10 * every.min()
-    drawn.update_yaxes(type="log" if log else "linear", zeroline=False, nticks=5)
-    drawn.update_xaxes(showgrid=False, zeroline=False, nticks=6)
+    scale = log_axis(every.min(), every.max()) if log else {"nticks": 5}
+    drawn.update_yaxes(zeroline=False, **scale)
+    epochs = [e["epoch"] for run in runs for e in run["epochs"]]
+    drawn.update_xaxes(showgrid=False, zeroline=False, nticks=6, **whole_ticks(epochs))
     drawn.update_xaxes(title_text="epoch", row=rows)
     for row in range(1, rows + 1):
         drawn.update_yaxes(title_text="loss", row=row, col=1)

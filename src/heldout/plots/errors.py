@@ -18,6 +18,7 @@ from heldout.plots.values import (
     percent,
     rounded,
     times,
+    whole_ticks,
 )
 
 _MOST_BINS, _MOST_STEPS = 60, 200
@@ -70,7 +71,7 @@ def errors_over_time(
         drawn.add_trace(_line(when, other, "last value", NAIVE, "dash", "square"))
     drawn.add_trace(_line(when, mine, "heldout", HELDOUT, "solid", "diamond"))
     drawn.update_yaxes(title_text="mean absolute error", rangemode="tozero", zeroline=False, nticks=5)
-    drawn.update_xaxes(showgrid=False, zeroline=False)
+    drawn.update_xaxes(showgrid=False, zeroline=False, **whole_ticks(when))
     drawn.update_layout(showlegend=naive_error is not None)
     return drawn
 
@@ -151,7 +152,7 @@ def errors_by_step(step: Sequence[int], loss: ArrayLike, naive_loss: ArrayLike |
     if naive_loss is not None:
         drawn.add_trace(_line(steps, naive[kept], "last value", NAIVE, "dash", "square"))
     drawn.add_trace(_line(steps, own[kept], "heldout", HELDOUT, "solid", "diamond"))
-    drawn.update_xaxes(title_text="steps ahead", showgrid=False, zeroline=False)
+    drawn.update_xaxes(title_text="steps ahead", showgrid=False, zeroline=False, **whole_ticks(steps))
     drawn.update_yaxes(title_text="mean loss", rangemode="tozero", zeroline=False, nticks=5)
     drawn.update_layout(showlegend=naive_loss is not None)
     return drawn

@@ -16,8 +16,10 @@ from heldout.plots.values import (
     number,
     numbers,
     percent,
+    plural,
     rounded,
     times,
+    whole_ticks,
 )
 
 _MOST_POINTS = 2000
@@ -78,7 +80,7 @@ def forecast_chart(
     y = None if truth is None else numbers(truth)
     said, ends = numbers(forecast), None if low is None else (numbers(low), numbers(high))
     words = _forecast_words(y, said, ends, level)
-    text = f"{title or words}. {words if title else ''} Forecasts from {when[0]} to {when[-1]}, between {number(float(np.nanmin(said)))} and {number(float(np.nanmax(said)))}."
+    text = f"{title or words}. {f'{words}.' if title else ''} Forecasts from {when[0]} to {when[-1]}, between {number(float(np.nanmin(said)))} and {number(float(np.nanmax(said)))}."
     note = "" if len(kept) == n else f"{len(kept):,} of {n:,} moments are drawn, evenly spread."
     drawn = figure(title or words, " ".join(text.split()), height=360, note=note)
     if ends is not None:
@@ -88,7 +90,9 @@ def forecast_chart(
     if y is not None:
         drawn.add_trace(_truth(when, y[kept], name="truth", width=1.6))
     drawn.add_trace(_forecast(when, said[kept]))
-    drawn.update_xaxes(rangeslider={"visible": True, "thickness": 0.1}, fixedrange=False, showgrid=False)
+    drawn.update_xaxes(
+        rangeslider={"visible": True, "thickness": 0.1}, fixedrange=False, showgrid=False, **whole_ticks(when)
+    )
     drawn.update_yaxes(zeroline=False)
     drawn.update_layout(dragmode="zoom", hovermode="x unified")
     return drawn
@@ -102,7 +106,7 @@ def _forecast_words(
 ) -> str:
     known = np.zeros(len(forecast), bool) if truth is None else np.isfinite(truth) & np.isfinite(forecast)
     if truth is None or not known.any():
-        return f"Forecast for {len(forecast)} step{'s' if len(forecast) > 1 else ''}"
+        return f"Forecast for {plural(len(forecast), 'step')}"
     words = (
         f"The forecast misses the truth by {number(float(np.abs(forecast - truth)[known].mean()))} on average"
     )

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from heldout.check import InputError
 from heldout.plots.theme import HELDOUT, NAIVE, OTHER, TRAIN, VALID, figure
-from heldout.plots.values import number, plain, rounded
+from heldout.plots.values import number, plain, rounded, whole_ticks
 
 _COLOURS = (HELDOUT, NAIVE, VALID, TRAIN, OTHER)
 _SYMBOLS = ("diamond", "circle", "square", "triangle-up", "x")
@@ -57,7 +57,8 @@ def overlaid_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figur
     for (name, fits), colour, symbol in zip(drawn_runs.items(), _COLOURS, _SYMBOLS, strict=False):
         for place, fit in enumerate(fits):
             drawn.add_traces(_traces(name, fit, colour, symbol, legend=place == 0))
-    drawn.update_xaxes(title_text="epoch", showgrid=False, zeroline=False)
+    epochs = [e["epoch"] for fits in drawn_runs.values() for fit in fits for e in fit["epochs"]]
+    drawn.update_xaxes(title_text="epoch", showgrid=False, zeroline=False, **whole_ticks(epochs))
     drawn.update_yaxes(title_text="loss", zeroline=False)
     return drawn
 

@@ -8,7 +8,18 @@ import plotly.graph_objects as go
 
 from heldout.check import InputError
 from heldout.plots.theme import HELDOUT, LINE, NAIVE, OTHER, figure
-from heldout.plots.values import FloatArray, even, number, numbers, percent, plain, rounded, span
+from heldout.plots.values import (
+    FloatArray,
+    even,
+    log_axis,
+    number,
+    numbers,
+    percent,
+    plain,
+    plural,
+    rounded,
+    span,
+)
 
 _OWN, _BASE = "heldout", "naive"
 _DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -53,12 +64,12 @@ def skill_chart(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         for row in reversed(shown)
     )
     title = _skill_title(shown)
-    hollow = any(row.get("skill_low") is None or row.get("skill_high") is None for row in shown)
+    hollow = any(map(_unsure, shown))
     drawn = figure(
         title,
         f"{title}. Skill against the last value, best first: {told}.",
         height=28 * len(shown) + 60,
-        note="Hollow: too few blocks for an interval." if hollow else "",
+        note="Hollow: no interval is given for that skill." if hollow else "",
     )
     names = [plain(row["name"], 18) for row in shown]
     for own in (False, True):
@@ -109,6 +120,11 @@ def _skill_title(shown: Sequence[Mapping[str, Any]]) -> str:
     return f"No skill is shown against the last value: {percent(skill)}, 95 % interval {span(low, high, percent)}"
 
 
+def _unsure(row: Mapping[str, Any]) -> bool:
+    """Whether a skill has no interval; the last value itself needs none."""
+    return row["name"] != _BASE and (row.get("skill_low") is None or row.get("skill_high") is None)
+
+
 def _range(
     shown: Sequence[Mapping[str, Any]], skill: FloatArray, low: FloatArray, high: FloatArray
 ) -> tuple[float, float]:
@@ -137,7 +153,8 @@ def _skill_trace(
 ) -> go.Scatter:
     off = skill[chosen] < edge
     known = np.isfinite(low[chosen]) & np.isfinite(high[chosen])
-    symbols = np.where(off, "triangle-left", np.where(known, "diamond" if own else "circle", "circle-open"))
+    unsure = [_unsure(shown[n]) for n in chosen]
+    symbols = np.where(off, "triangle-left", np.where(unsure, "circle-open", "diamond" if own else "circle"))
     return go.Scatter(
         x=rounded(np.maximum(skill[chosen], edge)),
         y=chosen,
@@ -318,7 +335,7 @@ def losses_by_fold(losses: Mapping[str, Sequence[Sequence[float]]]) -> go.Figure
     every = np.concatenate(list(means.values()))
     every = every[np.isfinite(every)]
     if len(every) and every.min() > 0 and every.max() > 20 * every.min():
-        drawn.update_yaxes(type="log", dtick=1 if every.max() > 300 * every.min() else "D2")
+        drawn.update_yaxes(**log_axis(every.min(), every.max()))
     else:
         drawn.update_yaxes(rangemode="tozero")
     drawn.update_xaxes(
@@ -333,9 +350,9 @@ def losses_by_fold(losses: Mapping[str, Sequence[Sequence[float]]]) -> go.Figure
 
 def _fold_title(means: Mapping[str, FloatArray], n_folds: int) -> str:
     if _OWN not in means or _BASE not in means:
-        return f"Mean loss on {n_folds} walk-forward folds"
+        return f"Mean loss on {plural(n_folds, 'walk-forward fold')}"
     better = int((means[_OWN] < means[_BASE]).sum())
-    return f"heldout beats the last value on {better} of {n_folds} folds"
+    return f"heldout beats the last value on {better} of {plural(n_folds, 'fold')}"
 
 
 def _fold_trace(

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from heldout.check import InputError
 from heldout.plots.theme import GRID, LINE, OTHER, TEST, TRAIN, VALID, figure
-from heldout.plots.values import even, number, plain, rounded
+from heldout.plots.values import even, number, plain, plural, rounded, whole_ticks
 
 _MOST = 20
 _PARTS = (
@@ -51,10 +51,11 @@ def split_chart(splits: Sequence[Mapping[str, Any]], overview: Any = None) -> go
     shown = [splits[n] for n in even(len(splits), _MOST)]
     sealed = splits[-1]
     folds = len(splits) - 1
-    title = f"The last {number(sealed['test']['n'])} windows are sealed and judged once"
-    title += f"; {folds} walk-forward fold{'s' if folds > 1 else ''} before" if folds else ""
+    last = sealed["test"]["n"]
+    title = f"The last {'window is' if last == 1 else f'{number(last)} windows are'} sealed and judged once"
+    title += f"; {plural(folds, 'walk-forward fold')} before" if folds else ""
     text = (
-        f"{title}. In the final split {sealed['train']['n']} windows train ({sealed['train']['first_origin']} to "
+        f"{title}. In the final split {plural(sealed['train']['n'], 'window')} train ({sealed['train']['first_origin']} to "
         f"{sealed['train']['last_origin']}), {sealed['valid']['n']} say when to stop ({sealed['valid']['first_origin']} to "
         f"{sealed['valid']['last_origin']}), {sealed['test']['n']} are sealed ({sealed['test']['first_origin']} to "
         f"{sealed['test']['last_origin']}); between the parts the windows whose labels reach into the next are left out."
@@ -75,20 +76,15 @@ def split_chart(splits: Sequence[Mapping[str, Any]], overview: Any = None) -> go
     drawn.update_layout(barmode="overlay", bargap=0.3)
     top = 0.62 if overview else 1.0
     drawn.update_yaxes(domain=[0, top], autorange="reversed", showgrid=False, zeroline=False)
-    drawn.update_xaxes(
-        anchor="y", type="date" if isinstance(_at(sealed, "test", "first_origin"), str) else "linear"
-    )
+    ends = [shown[0]["train"]["first_origin"], sealed["test"]["last_label"]]
+    drawn.update_xaxes(anchor="y", type="date" if isinstance(ends[0], str) else "linear", **whole_ticks(ends))
     if overview:
         _add_overview(drawn, overview, top)
     return drawn
 
 
-def _at(split: Mapping[str, Any], part: str, what: str) -> Any:
-    return split[part][what]
-
-
 def _bars(shown: Sequence[Mapping[str, Any]]) -> list[go.Bar]:
-    """One trace per kind of row, so that the legend names each once."""
+    """One trace per kind of row, so that the legend names each once; a part ends with its last label, and gaps lie on top."""
     sealed = shown[-1:]
     kinds = [
         (name, colour, hatch, [(s, s[part]) for s in (shown[:-1] if part == "test" else shown)])
@@ -97,7 +93,7 @@ def _bars(shown: Sequence[Mapping[str, Any]]) -> list[go.Bar]:
     kinds.append(("sealed test", TEST, "x", [(s, s["test"]) for s in sealed]))
     bars = [_bar(name, colour, hatch, items) for name, colour, hatch, items in kinds if items]
     gaps = [
-        (s, {"first_origin": s[a]["last_origin"], "last_origin": s[b]["first_origin"], "n": None})
+        (s, {"first_origin": s[a]["last_origin"], "last_label": s[b]["first_origin"], "n": None})
         for s in shown
         for a, b in (("train", "valid"), ("valid", "test"))
     ]
@@ -112,7 +108,7 @@ def _bar(
         orientation="h",
         y=[plain(split["name"], 14) for split, _ in items],
         base=[part["first_origin"] for _, part in items],
-        x=[_length(part["first_origin"], part["last_origin"]) for _, part in items],
+        x=[_length(part["first_origin"], part["last_label"]) for _, part in items],
         name=name,
         marker={
             "color": colour,
@@ -128,7 +124,7 @@ def _bar(
             if hatch
             else None,
         },
-        customdata=[[part["first_origin"], part["last_origin"], part["n"]] for _, part in items],
+        customdata=[[part["first_origin"], part["last_label"], part["n"]] for _, part in items],
         hovertemplate=f"%{{y}}, {name}<br>%{{customdata[0]}} to %{{customdata[1]}}"
         + ("" if gap else "<br>%{customdata[2]} windows")
         + "<extra></extra>",

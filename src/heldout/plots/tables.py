@@ -3,6 +3,8 @@
 import html
 from collections.abc import Iterable, Sequence
 
+from heldout.check import visible
+
 
 def html_table(
     caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], *, note: str = ""
@@ -30,14 +32,18 @@ def html_table(
     >>> html_table("a < b", ["x"], [[1]])
     '<table><caption>a &lt; b</caption><thead><tr><th scope="col">x</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>'
     """
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
+    head = "".join(f'<th scope="col">{_shown(name)}</th>' for name in header)
     body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
-    below = f"<p>{html.escape(note)}</p>" if note else ""
+    below = f"<p>{_shown(note)}</p>" if note else ""
     return (
-        f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<table><caption>{_shown(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table>{below}"
     )
 
 
 def _cell(value: object) -> str:
-    return f"<td>{'–' if value is None else html.escape(str(value))}</td>"
+    return f"<td>{'–' if value is None else _shown(str(value))}</td>"
+
+
+def _shown(text: str) -> str:
+    return html.escape(visible(text))

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heldout.check import InputError
+from heldout.check import InputError, visible
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-# Control characters, and marks that would turn the direction of the text that follows.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+_FEW = 10  # ticks of an axis
 
 
 def plain(text: object, most: int = 60) -> str:
@@ -26,15 +24,17 @@ def plain(text: object, most: int = 60) -> str:
     text : object
         A column name, an id, a class.
     most : int, default 60
-        Longer texts are cut to this many characters.
+        Longer texts are cut to this many characters; both ends stay, for names often differ in the last letters.
 
     Examples
     --------
     >>> plain("<b>50 %{x}</b>")
     '&lt;b&gt;50 &#37;{x}&lt;/b&gt;'
     """
-    shown = _UNSEEN.sub(" ", str(text)).strip()
-    shown = shown if len(shown) <= most else shown[: most - 1] + "…"
+    shown = " ".join(visible(str(text)).split())
+    if (over := len(shown) - most) > 0:
+        head = most // 2
+        shown = f"{shown[:head]}…{shown[head + over + 1 :]}"
     return html.escape(shown, quote=False).replace("%{", "&#37;{")
 
 
@@ -212,6 +212,67 @@ def percent(share: float | None, *, sign: bool = True) -> str:
     )
     text = f"+{text}" if sign and not text.startswith("-") else text
     return f"{text} %".replace("-", "−")
+
+
+def plural(count: int, what: str) -> str:
+    """Write a count.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    what : str
+        Of what, in the singular.
+
+    Examples
+    --------
+    >>> plural(1, "seed"), plural(1200, "row")
+    ('1 seed', '1,200 rows')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def whole_ticks(values: Sequence[Any]) -> dict[str, int]:
+    """Options of an axis that counts: on a short one Plotly would write halves.
+
+    Parameters
+    ----------
+    values : sequence of int, or of times
+        What the axis shows; where these are times nothing is changed.
+
+    Examples
+    --------
+    >>> whole_ticks([1, 2, 3]), whole_ticks(range(100)), whole_ticks(["2024-01-01"])
+    ({'dtick': 1}, {}, {})
+    """
+    counts = len(values) > 0 and not isinstance(values[0], str)
+    return {"dtick": 1} if counts and max(values) - min(values) < _FEW else {}
+
+
+def log_axis(low: float, high: float) -> dict[str, Any]:
+    """Options of a logarithmic axis whose ticks are whole numbers; Plotly's own say 5 for 0.5.
+
+    Parameters
+    ----------
+    low, high : float
+        Above 0, a decade or more apart.
+
+    Examples
+    --------
+    >>> log_axis(0.04, 1.1)["ticktext"]
+    ['0.05', '0.1', '0.2', '0.5', '1']
+    """
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    within = [
+        float(f"{m}e{k}")
+        for k in range(first, last + 1)
+        for m in (1, 2, 5)
+        if low <= float(f"{m}e{k}") <= high
+    ]
+    if len(within) > _FEW:
+        decades = [x for x in within if f"{x:e}".startswith("1.000000e")]
+        within = decades[:: -(-len(decades) // _FEW)]
+    return {"type": "log", "tickvals": within, "ticktext": [number(x) for x in within]}
 
 
 def span(low: float | None, high: float | None, show: Any = number) -> str:

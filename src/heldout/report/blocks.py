@@ -175,12 +175,4 @@ def estimate(mean: float | None, low: float | None, high: float | None, *, share
     return f"{percent(mean) if share else number(mean)} {between(low, high, share=share)}".strip()
 
 
-def plural(count: int, what: str) -> str:
-    """Write a count.
-
-    Examples
-    --------
-    >>> plural(1, "seed"), plural(1200, "row")
-    ('1 seed', '1,200 rows')
-    """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+plural = values.plural

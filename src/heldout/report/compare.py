@@ -216,7 +216,11 @@ def _lines(one: Evidence, two: Evidence) -> tuple[pl.DataFrame, str]:
         metric = a.metric if a is not None else "mse"
         units, where = _own_units(matched)
         name = Scale(transforms=("none",), units=(1.0,), metric=metric).name
-        unit = f"{name} {where}, as the runs were scored on different scales"
+        unknown = " and ".join(run.name for run in (one, two) if run.scale is None)
+        why = (
+            f"the scale of {unknown} is not known" if unknown else "the runs were scored on different scales"
+        )
+        unit = f"{name} {where}, as {why}"
     mine = with_losses(matched, units, metric)
     theirs = with_losses(matched.with_columns(pl.col(f"forecast{_OTHER}").alias("forecast")), units, metric)
     lines = mine.with_columns(theirs["loss"].alias(f"loss{_OTHER}"))

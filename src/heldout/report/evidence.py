@@ -92,9 +92,11 @@ class Evidence:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{run.path / 'scores.json'} is damaged: {error}") from error
-        if not {"rows", "sentence"} <= scores.keys():
+        _check_scores(scores, run.path / "scores.json")
+        settled = _options(run.path / "config-resolved.toml")
+        if not settled.get("data", {}).get("target"):
             raise InputError(
-                f"{run.path / 'scores.json'} has no rows to report: give the command of the run again"
+                f"{run.path / 'config-resolved.toml'} is missing or names no target: a report needs the file as the run wrote it"
             )
         fits, looks = _ledger(run.ledger_path)
         return cls(
@@ -102,7 +104,7 @@ class Evidence:
             about=run.about,
             scores=scores,
             given=_options(run.path / "config.toml"),
-            settled=_options(run.path / "config-resolved.toml"),
+            settled=settled,
             predictions=_table(run.path / "predictions.parquet"),
             fits=fits,
             looks=looks,
@@ -150,6 +152,13 @@ def explanations() -> dict[tuple[str, str], str]:
         for part in ("data", "study", "recipe")
         for item in getattr(config, part).describe()
     }
+
+
+def _check_scores(scores: Any, path: Path) -> None:
+    if not isinstance(scores, dict) or not {"rows", "sentence", "metric", "test_rows"} <= scores.keys():
+        raise InputError(f"{path} has no rows to report: give the command of the run again")
+    if all(row.get("name") != HELDOUT for row in scores["rows"]):
+        raise InputError(f"{path} has no row of {HELDOUT}: a report needs the file as the run wrote it")
 
 
 def _options(path: Path) -> Options:

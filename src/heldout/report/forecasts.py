@@ -71,7 +71,7 @@ def _curves(evidence: Evidence, table: pl.DataFrame) -> list[Block]:
 def _how_drawn(table: pl.DataFrame) -> str:
     steps, slider = (
         table["step"].unique().sort().to_list(),
-        "The slider below a figure chooses the stretch that is seen.",
+        "The slider below a figure chooses the stretch that is seen; with a mouse, drag to enlarge one and double-click to see all again.",
     )
     if table["origin"].n_unique() == 1:
         return "There is one forecast only, from the last row before the seal."

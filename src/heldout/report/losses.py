@@ -35,7 +35,7 @@ def scored_units(table: pl.DataFrame, scale: Scale, targets: list[str]) -> pl.Da
     ids = table["series"].unique(maintain_order=True).to_list()  # in the order of the series, as rows are
     if len(ids) != len(scale.widths):
         raise InputError(
-            f"errors cannot be given: {len(scale.widths)} series have a scale of their own, and {len(ids)} have sealed rows"
+            f"errors cannot be given: each series has its own scale, of which there are {len(scale.widths)}, and not as many have sealed rows: {len(ids)}"
         )
     lines = [
         (name, target, width, log)

@@ -11,14 +11,10 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from heldout.check import visible
 from heldout.report.blocks import Chart, Section
 
-# They turn the text around them; shown by name, they do nothing.
-_TURNING = {
-    code: f"⟨U+{code:04X}⟩"
-    for code in (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-}
-_UNSAFE = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
+_UNSAFE = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
 # Plotly puts the style sheet of its maps into the page unless an element of that id is there; the policy forbids it.
 _OWN_STYLE = re.compile(r'getElementById\("([0-9a-f]{40,})"\)')
 
@@ -98,9 +94,9 @@ def _figure(chart: Chart, name: str) -> dict[str, Any]:
 def _json(value: Any) -> str:
     """JSON that can stand within a script element: no letter of it begins a tag or ends a line."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.translate(_TURNING).translate(_UNSAFE)
+    return visible(text).translate(_UNSAFE)
 
 
 def _visible(value: Any) -> Any:
-    """Show what turns the direction of the text around it; keep a number and its per cent sign on one line."""
-    return value.translate(_TURNING).replace(" %", "\u00a0%") if type(value) is str else value
+    """Show what acts unseen; keep a number and its per cent sign on one line."""
+    return visible(value).replace(" %", "\u00a0%") if type(value) is str else value

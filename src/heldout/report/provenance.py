@@ -103,9 +103,9 @@ def recipe(evidence: Evidence) -> Section:
         blocks.append(
             Table(
                 caption="Options that are not at their default",
-                header=["Option", "Value", "Default", "Set by"],
+                header=["Option", "Value", "Default", "Set by", "What it does"],
                 rows=changed,
-                words=(1, 2, 3),
+                words=(1, 2, 3, 4),
             )
         )
     elif evidence.settled:

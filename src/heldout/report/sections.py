@@ -182,11 +182,12 @@ def _accuracy(accuracy: dict[str, Any]) -> list[Block]:
     return [
         Table(
             caption="Accuracy by the definitions of the competition",
-            header=["Candidate", "sMAPE", "MASE", "OWA"],
+            header=["Candidate", "sMAPE, %", "MASE", "OWA"],
             rows=[
                 [row["name"], *(number(row.get(name)) for name in ("smape", "mase", "owa"))]
                 for row in accuracy["rows"]
             ],
+            strong=tuple(place for place, row in enumerate(accuracy["rows"]) if row["name"] == HELDOUT),
         ),
         Text(text=str(accuracy.get("definition", "")), kind="note"),
     ]

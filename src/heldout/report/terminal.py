@@ -5,11 +5,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from heldout.check import visible
 from heldout.report.blocks import Table
 
 
 def print_table(table: Table, *, least_width: int = 120) -> None:
-    """Print a table; text of the data is shown as it is.
+    """Print a table; text of the data is shown and never acts.
 
     Parameters
     ----------
@@ -20,9 +21,9 @@ def print_table(table: Table, *, least_width: int = 120) -> None:
     """
     grid = Grid(title=escape(table.caption), title_justify="left", title_style="", box=SIMPLE_HEAD)
     for place, name in enumerate(table.header):
-        grid.add_column(escape(name), justify="left" if place in (0, *table.words) else "right")
+        grid.add_column(escape(visible(name)), justify="left" if place in (0, *table.words) else "right")
     for place, row in enumerate(table.rows):
-        grid.add_row(*map(escape, row), style="bold" if place in table.strong else "")
+        grid.add_row(*(escape(visible(cell)) for cell in row), style="bold" if place in table.strong else "")
     console = Console(highlight=False)
     console.width = max(console.width, least_width)
     console.print(grid)

@@ -4,6 +4,7 @@
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const plots = figures.map((figure) => document.getElementById(figure.id));
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const coarse = window.matchMedia("(pointer: coarse)").matches;
   const text = () => getComputedStyle(document.documentElement).getPropertyValue("--figure").trim();
   const all = (change) => plots.forEach((plot) => plot.data && Plotly.relayout(plot, change));
 
@@ -17,6 +18,7 @@
     }
     const { data, layout } = figures[place];
     layout.font = { ...layout.font, color: text() };
+    if (coarse) layout.dragmode = false; // a finger over a figure scrolls the page
     Plotly.newPlot(plots[place], data, layout, { responsive: true, displayModeBar: false })
       .then(() => setTimeout(draw, 0, place + 1));
   };
