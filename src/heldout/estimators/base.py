@@ -26,7 +26,7 @@ from heldout.estimators.names import refuse
 from heldout.options import Description, keyword_constructor
 from heldout.recipe import Recipe
 from heldout.training.arrays import ArrayModel, ArrayOptions, choose_shortcut, fit_arrays, settle_arrays
-from heldout.training.checkpoint import ModelFileError, save_tensors
+from heldout.training.checkpoint import ModelFileError, check_kind, save_tensors
 from heldout.training.loop import History
 
 # Fields of a recipe that say how windows are cut from series; arrays are windows already.
@@ -208,10 +208,7 @@ class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
         ModelFileError
             If the parts are of another kind, of a later version, or do not fit.
         """
-        if metadata.get("kind") != f"heldout {cls.__name__}" or metadata.get("version") != VERSION:
-            raise ModelFileError(
-                f"not a {cls.__name__} that this version reads: kind {metadata.get('kind')!r}, version {metadata.get('version')!r}"
-            )
+        check_kind(metadata, f"heldout {cls.__name__}", VERSION)
         model = ArrayModel.from_file_parts(tensors, metadata.get("model", {}))
         try:
             given = metadata["params"]

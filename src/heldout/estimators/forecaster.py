@@ -36,7 +36,7 @@ from heldout.estimators.parts import read_part
 from heldout.estimators.series_table import SeriesTable
 from heldout.options import keyword_constructor
 from heldout.recipe import Recipe
-from heldout.training.checkpoint import ModelFileError, save_tensors
+from heldout.training.checkpoint import ModelFileError, check_kind, save_tensors
 from heldout.training.fit import SeriesModel, fit_series
 from heldout.training.loop import History
 from heldout.training.settle import settle
@@ -280,10 +280,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         ModelFileError
             If the parts are of another kind, of a later version, or do not fit.
         """
-        if metadata.get("kind") != f"heldout {cls.__name__}" or metadata.get("version") != _VERSION:
-            raise ModelFileError(
-                f"not a {cls.__name__} that this version reads: kind {metadata.get('kind')!r}, version {metadata.get('version')!r}"
-            )
+        check_kind(metadata, f"heldout {cls.__name__}", _VERSION)
         model = SeriesModel.from_file_parts(tensors, metadata.get("model", {}))
         try:
             given = metadata["params"].items()

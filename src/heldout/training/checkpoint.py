@@ -34,6 +34,15 @@ class ModelFileError(InputError):
     """A file of tensors is damaged, cut short, too large, or no such file at all; nothing was loaded from it."""
 
 
+def check_kind(metadata: dict[str, Any], kind: str, version: int = 1) -> None:
+    """Raise `ModelFileError` unless a file's metadata say that it holds this kind, in this version of it."""
+    found = metadata.get("kind"), metadata.get("version")
+    if found != (kind, version):
+        raise ModelFileError(
+            f"not a {kind.removeprefix('heldout ')} that this version reads: kind {found[0]!r}, version {found[1]!r}"
+        )
+
+
 def dump_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> bytes:
     """Bytes that hold the tensors, the metadata and a checksum over both; equal arguments give equal bytes.
 

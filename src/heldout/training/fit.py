@@ -14,7 +14,7 @@ from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.transforms import is_differenced, is_log, last_known
 from heldout.nn.networks import Network, Shape
 from heldout.recipe import Recipe
-from heldout.training.checkpoint import Checkpoint, ModelFileError
+from heldout.training.checkpoint import Checkpoint, ModelFileError, check_kind
 from heldout.training.intervals import Conformal, window_spread
 from heldout.training.loop import History, Report, forecast, train
 from heldout.training.losses import n_outputs
@@ -260,10 +260,7 @@ class SeriesModel:
         ModelFileError
             If it is no such model or the tensors do not fit.
         """
-        if metadata.get("kind") != "heldout series model" or metadata.get("version") != 1:
-            raise ModelFileError(
-                f"not a model that this version reads: kind {metadata.get('kind')!r}, version {metadata.get('version')!r}"
-            )
+        check_kind(metadata, "heldout series model")
         try:
             recipe, shape = Recipe.from_dict(metadata["recipe"]), Shape(**metadata["shape"])
             check_number("n_networks", metadata["n_networks"], 1, 1000)
