@@ -20,6 +20,7 @@ from heldout.runs import Run
 from heldout.studies import study
 from heldout.studies.compare import block_t, skill
 from heldout.studies.engine import InlineEngine
+from heldout.task import Task
 from heldout.training.baselines import LastValue
 from heldout.training.season import naive2
 from heldout.training.settle import settle
@@ -171,6 +172,17 @@ def test_the_test_table_changes_no_fit_to_the_bit(finished):
     assert models[0] == models[1]
     forecasts = [pl.read_parquet(folder / name / "predictions.parquet")["forecast"] for name in ("a", "b")]
     assert forecasts[0].equals(forecasts[1])
+
+
+def test_a_test_file_that_was_found_is_named_in_the_settled_options(tmp_path):
+    for name, table in zip(("train.csv", "test.csv"), wide_panel(), strict=True):
+        table.write_csv(tmp_path / name)
+    found = Task.make(tmp_path / "train.csv", CONFIG, {})
+    assert found.data_options.test == str(tmp_path / "test.csv")
+    given = Task.make(tmp_path / "train.csv", CONFIG, {}, test=tmp_path / "test.csv")
+    assert given.data_options == found.data_options
+    declined = Task.make(tmp_path / "train.csv", CONFIG.with_values({"test": "none"}), {})
+    assert (declined.data_options.test, declined.data.test_start) == ("none", None)
 
 
 def test_the_model_forecasts_a_wide_table(finished):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from heldout.check import InputError
 from heldout.config import Config, DataOptions
 from heldout.data.layout import read_series
 from heldout.data.series import SeriesData
+from heldout.data.sources import test_beside
 from heldout.data.splits import FINAL, MANY_SERIES, Fold, Split, split_series
 from heldout.data.transforms import is_differenced
 from heldout.recipe import Recipe
@@ -44,6 +46,8 @@ class Task:
         Compared on the sealed test alone.
     notes : tuple of str
         What was inferred and decided.
+    test_file : str
+        ``config.data.test``, with the path in it where a file was found.
     """
 
     config: Config
@@ -53,6 +57,7 @@ class Task:
     season: int | None
     rivals: Mapping[str, Recipe | Baseline]
     notes: tuple[str, ...]
+    test_file: str
 
     @classmethod
     def make(
@@ -91,13 +96,14 @@ class Task:
                 season_note,
                 *([window] if window else []),
             ),
+            test_file=_test_file(source, config.data.test, data, test),
         )
 
     @property
     def data_options(self) -> DataOptions:
         """What the table was found to hold, for reading others of its kind."""
         asked = self.config.data
-        found = replace(asked, horizon=self.data.horizon, target=self.data.targets)
+        found = replace(asked, horizon=self.data.horizon, target=self.data.targets, test=self.test_file)
         # No other layout goes without a target.
         return found if asked.target else replace(found, layout="wide")
 
@@ -131,6 +137,14 @@ class Task:
         if self.inside is None:
             return []
         return plan({"in-period": self.recipe}, [self.inside], [self.config.study.first_seed])
+
+
+def _test_file(source: object, asked: str, data: SeriesData, test: object) -> str:
+    """What seals the same rows again, also where another file comes to lie beside the table."""
+    if isinstance(test, str | Path):
+        return str(test)
+    found = asked == "auto" and test is None and data.test_start is not None
+    return str(test_beside(source)) if found else asked
 
 
 def read(source: object, options: DataOptions, *, test: object = None) -> SeriesData:

@@ -271,7 +271,7 @@ def _open_test(
         return None
     if not (isinstance(test, str) and test == "auto"):
         return _as_test(open_table(test, encoding=encoding))
-    beside = _beside(source)
+    beside = test_beside(source)
     if beside is None:
         return None
     found = _as_test(open_table(beside, encoding=encoding))
@@ -289,8 +289,8 @@ def _as_test(table: Table) -> TestTable:
     return TestTable(table.frame, table.notes, table.first_line)
 
 
-def _beside(source: object) -> Path | None:
-    """The file beside a training file that is named as its test file."""
+def test_beside(source: object) -> Path | None:
+    """Give the file beside a training file that has ``test`` where its name has ``train``, if there is one."""
     if not isinstance(source, str | Path):
         return None
     path = Path(source)
