@@ -1,6 +1,7 @@
 """Sections become one HTML file that needs nothing else and asks nothing of anybody."""
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -15,7 +16,7 @@ from heldout.report.blocks import Chart, Section
 
 # plotly.js with lines and bars only (plotly.js-basic-dist-min on npm, MIT): a quarter of the size, and of the time to open,
 # of the whole one that comes with the Python package.
-_PLOTLY = "plotly/plotly-basic.min.js"
+_PLOTLY = "plotly/plotly-basic.min.js.gz"
 _UNSAFE = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
 # Plotly puts the style sheet of its maps into the page unless an element of that id is there; the policy forbids it.
 _OWN_STYLE = re.compile(r'getElementById\("([0-9a-f]{40,})"\)')
@@ -66,7 +67,8 @@ def render(title: str, sections: list[Section], *, subtitle: str = "", footer: s
 
 def _file(name: str) -> str:
     """A file of this package, without the space around it: a hash is over just what stands between the tags."""
-    return files("heldout.report").joinpath("templates", name).read_text(encoding="utf-8").strip()
+    content = files("heldout.report").joinpath("templates", name).read_bytes()
+    return (gzip.decompress(content) if name.endswith(".gz") else content).decode().strip()
 
 
 def _policy(scripts: list[str], styles: list[str]) -> str:
