@@ -174,7 +174,7 @@ def keyword_constructor(
     )
 
     def write(cls: Any) -> Any:
-        def __init__(self: Any, *given: Any, **params: Any) -> None:  # noqa: N807
+        def __init__(self: Any, *given: Any, **params: Any) -> None:  # noqa: N807 - it becomes the method of that name
             for name in params.keys() - defaults.keys():
                 refuse(cls, name, params[name])
             params = signature.bind(self, *given, **params).arguments

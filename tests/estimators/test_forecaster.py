@@ -99,7 +99,7 @@ def test_clone_grid_repr_and_pickle_work(fitted):
         assert again.get_params() == {**fitted.get_params(), **params}
         assert not hasattr(again, "model_")
     assert eval(repr(fitted), {"LSTMForecaster": LSTMForecaster}).get_params() == fitted.get_params()
-    loaded = pickle.loads(pickle.dumps(fitted))  # noqa: S301
+    loaded = pickle.loads(pickle.dumps(fitted))  # noqa: S301 - made a moment ago
     assert loaded.predict().table.equals(fitted.predict().table)
 
 
@@ -148,7 +148,7 @@ def test_it_says_what_fit_series_and_the_model_say_by_hand():
 
 
 def test_the_first_of_several_seeds_is_the_only_seed_and_no_global_state_changes():
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - the global state is what must stay
     one, two, other, new = (
         LSTMForecaster(2, **{**TINY, "random_state": state}, n_seeds=n).fit(wave())
         for state, n in ((4, 1), (4, 2), (5, 1), (None, 1))
@@ -157,7 +157,7 @@ def test_the_first_of_several_seeds_is_the_only_seed_and_no_global_state_changes
     assert one.history_ != other.history_
     assert one.history_ != new.history_
     assert torch.equal(torch.get_rng_state(), before[0])
-    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002 - the global state is what must stay
 
 
 def test_quantiles_rise_and_the_forecast_is_the_median():

@@ -117,7 +117,7 @@ def test_deepcopy_pickle_and_save_keep_weights_and_rates(tmp_path):
     torch.save(layer, tmp_path / "layer.pt")
     copies = [
         copy.deepcopy(layer),
-        pickle.loads(pickle.dumps(layer)),  # noqa: S301
+        pickle.loads(pickle.dumps(layer)),  # noqa: S301 - made a moment ago
         torch.load(tmp_path / "layer.pt", weights_only=False),
     ]
     x = torch.randn(5, 2, 3)

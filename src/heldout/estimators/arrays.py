@@ -18,7 +18,7 @@ from torch import Tensor
 from heldout.check import InputError, check_number, did_you_mean
 from heldout.data.columns import listed
 from heldout.data.series import FloatArray
-from heldout.estimators.base import RANDOM_STATE, ArrayEstimator, flat
+from heldout.estimators.base import RANDOM_STATE, ArrayEstimator, flat, plain_number
 from heldout.options import Description
 from heldout.training.checkpoint import ModelFileError
 from heldout.training.temperature import fit_temperature
@@ -37,7 +37,7 @@ _FOR_CLASSES = "Linear path from the inputs to the output, trained with the rest
 
 
 @flat(RANDOM_STATE, leave_out=("label_smoothing",), shortcut=_FOR_NUMBERS, defaults={"shortcut": "auto"})
-class LSTMRegressor(RegressorMixin, ArrayEstimator):  # type: ignore[misc]
+class LSTMRegressor(RegressorMixin, ArrayEstimator):  # type: ignore[misc]  # scikit-learn is not typed
     """An LSTM that reads a sequence and gives one number or several, as a scikit-learn regressor.
 
     Attributes
@@ -164,7 +164,7 @@ class LSTMRegressor(RegressorMixin, ArrayEstimator):  # type: ignore[misc]
     # A class belongs to the whole sequence, so reading it from its end as well leaks nothing.
     defaults={"shortcut": "none", "bidirectional": True, "patience": 30},
 )
-class LSTMClassifier(ClassifierMixin, ArrayEstimator):  # type: ignore[misc]
+class LSTMClassifier(ClassifierMixin, ArrayEstimator):  # type: ignore[misc]  # scikit-learn is not typed
     """An LSTM that reads a sequence and says which class it is of, as a scikit-learn classifier.
 
     Attributes
@@ -339,5 +339,6 @@ def _check_class_weight(weight: Any, classes: NDArray[Any]) -> None:
             raise InputError(
                 f"class_weight must name classes of y, {listed([repr(name) for name in labels])}, got {label!r}"
             )
-        value = value.item() if isinstance(value, np.generic) else value  # noqa: PLW2901
-        check_number(f"class_weight of {label!r}", value, 0, np.inf, open_low=True, open_high=True)
+        check_number(
+            f"class_weight of {label!r}", plain_number(value), 0, np.inf, open_low=True, open_high=True
+        )

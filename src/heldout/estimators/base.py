@@ -67,7 +67,7 @@ def flat(*extra: Description, leave_out: tuple[str, ...], shortcut: str, default
     return keyword_constructor([*items, *extra], refuse)
 
 
-class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
+class ArrayEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
     """What both share: reading X, splitting, training, averaging, files."""
 
     _fixed: ClassVar[dict[str, Any]] = {"transform": "none", "window_norm": "none", "shrink": False}
@@ -135,10 +135,7 @@ class ArrayEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _options(self, samples: Samples) -> tuple[Recipe, ArrayOptions]:
         """Check the hyper-parameters and settle those that depend on the samples."""
-        params = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.get_params(deep=False).items()
-        }
+        params = {name: plain_number(value) for name, value in self.get_params(deep=False).items()}
         names = {item.name for item in fields(Recipe)}, {item.name for item in fields(ArrayOptions)}
         given, own = ({name: value for name, value in params.items() if name in part} for part in names)
         if given["shortcut"] == "auto":
@@ -242,14 +239,15 @@ def _read_array(X: Any) -> Samples:
 def _to_plain(name: str, value: Any) -> Any:
     """A hyper-parameter as JSON has it."""
     if isinstance(value, Mapping):
-        return [[_plain_number(label), _plain_number(weight)] for label, weight in value.items()]
+        return [[plain_number(label), plain_number(weight)] for label, weight in value.items()]
     if isinstance(value, np.ndarray | list | tuple):
-        return [_plain_number(item) for item in value]
-    value = _plain_number(value)
+        return [plain_number(item) for item in value]
+    value = plain_number(value)
     return None if name == "random_state" and not isinstance(value, int) else value
 
 
-def _plain_number(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
+    """Give a number of numpy as Python's own, and anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from heldout.config import DataOptions
+from heldout.estimators.base import plain_number
 from heldout.options import Description, Options, option
 from heldout.recipe import Recipe
 
@@ -58,7 +59,7 @@ def plain(params: dict[str, Any]) -> dict[str, Any]:
     """Give hyper-parameters as JSON has them; a ``random_state`` that is no number becomes None."""
     found = {}
     for name, value in params.items():
-        value = value.item() if isinstance(value, np.generic) else value  # noqa: PLW2901
+        value = plain_number(value)  # noqa: PLW2901 - checks know Python's numbers only
         if name in ("static", "ignore") and isinstance(value, str):
             value = (value,)  # noqa: PLW2901 - one column may be written without brackets
         found[name] = list(value) if isinstance(value, tuple | np.ndarray) else value

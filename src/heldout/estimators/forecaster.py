@@ -45,7 +45,7 @@ _VERSION = 1
 
 
 @keyword_constructor(forecaster_arguments(), refuse, n_positional=2)
-class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
+class LSTMForecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
     """A regularised LSTM that forecasts one or many series, as a scikit-learn estimator.
 
     Attributes

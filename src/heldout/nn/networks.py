@@ -1,7 +1,8 @@
 """`Network`: window in, forecasts out. LSTM, pooling, dense head, and the options a recipe can ask for."""
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -156,6 +157,24 @@ class Network(nn.Module):
         self.gain: Tensor
         self.register_buffer("gain", torch.ones(()))
         self.reset_parameters(generator)
+
+    @classmethod
+    def from_tensors(cls, shape: Shape, recipe: Recipe, tensors: Mapping[str, Tensor], number: int) -> Self:
+        """Give the network whose tensors are named ``number.`` and then as in its state; in evaluation mode, frozen.
+
+        Raises
+        ------
+        RuntimeError
+            If the tensors do not fit.
+        """
+        start = f"{number}."
+        own = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        with torch.device(
+            "meta"
+        ):  # sizes that a file claims are not believed until tensors of them are there
+            network = cls(shape, recipe)
+        network.load_state_dict(own, assign=True)
+        return network.requires_grad_(False).eval()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the starting weights; the output layers and the shortcut start at zero."""

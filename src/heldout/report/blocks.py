@@ -173,6 +173,3 @@ def _share(end: float | None) -> str:
 def estimate(mean: float | None, low: float | None, high: float | None, *, share: bool = False) -> str:
     """Write an estimate and its interval."""
     return f"{percent(mean) if share else number(mean)} {between(low, high, share=share)}".strip()
-
-
-plural = values.plural

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from heldout.check import InputError
-from heldout.report.blocks import number, percent, plural
+from heldout.plots.values import plural
+from heldout.report.blocks import number, percent
 from heldout.report.evidence import Evidence
 from heldout.report.losses import by_moment, scored_units, with_losses
 from heldout.report.provenance import write

@@ -10,6 +10,7 @@ from heldout.plots.errors import errors_by_step, errors_over_time, residuals
 from heldout.plots.forecasts import forecast_chart
 from heldout.plots.intervals import coverage_chart
 from heldout.plots.scores import series_chart
+from heldout.plots.values import plural
 from heldout.report.blocks import (
     Block,
     Folded,
@@ -20,7 +21,6 @@ from heldout.report.blocks import (
     draw,
     number,
     percent,
-    plural,
 )
 from heldout.report.evidence import Evidence
 from heldout.report.losses import scored_units, with_losses

@@ -3,7 +3,8 @@
 from typing import Any
 
 from heldout.plots.splits import split_chart
-from heldout.report.blocks import Block, Folded, Points, Section, Table, Text, draw, number, plural
+from heldout.plots.values import plural
+from heldout.report.blocks import Block, Folded, Points, Section, Table, Text, draw, number
 from heldout.report.evidence import Evidence, Options, defaults, explanations
 from heldout.report.sections import OLDER
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from heldout.plots.curves import learning_curves, optimism_chart
 from heldout.plots.scores import losses_by_fold, skill_chart
+from heldout.plots.values import plural
 from heldout.report.blocks import (
     Block,
     Folded,
@@ -17,7 +18,6 @@ from heldout.report.blocks import (
     estimate,
     number,
     percent,
-    plural,
 )
 from heldout.report.evidence import Evidence, Fit
 from heldout.result import HELDOUT, NAIVE

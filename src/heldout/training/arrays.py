@@ -154,15 +154,10 @@ class ArrayModel:
 
 
 def _read_network(shape: Shape, recipe: Recipe, tensors: dict[str, Tensor], number: int) -> Network:
-    start = f"{number}."
-    own = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-    with torch.device("meta"):  # sizes that the file claims are not believed until tensors of them are there
-        network = Network(shape, _of_network(recipe))
     try:
-        network.load_state_dict(own, assign=True)
+        return Network.from_tensors(shape, _of_network(recipe), tensors, number).double()
     except RuntimeError as error:  # its text has a line per tensor
         raise ModelFileError(f"the tensors of network {number} are not those of its recipe") from error
-    return network.double().requires_grad_(False).eval()
 
 
 def _read_linear(

@@ -264,27 +264,17 @@ class SeriesModel:
         try:
             recipe, shape = Recipe.from_dict(metadata["recipe"]), Shape(**metadata["shape"])
             check_number("n_networks", metadata["n_networks"], 1, 1000)
-            networks = []
-            for number in range(metadata["n_networks"]):
-                with torch.device(
-                    "meta"
-                ):  # sizes that the file claims are not believed until tensors of them are there
-                    network = Network(shape, recipe)
-                own = {
-                    name.partition(".")[2]: value
-                    for name, value in tensors.items()
-                    if name.startswith(f"{number}.")
-                }
-                network.load_state_dict(own, assign=True)
-                network.requires_grad_(False).eval()
-                networks.append(network)
+            networks = tuple(
+                Network.from_tensors(shape, recipe, tensors, number)
+                for number in range(metadata["n_networks"])
+            )
             prepare, found = Prepare.from_dict(metadata["prepare"]), metadata.get("conformal")
             conformal = (
                 Conformal.from_dict(found, n_steps=shape.n_steps, n_targets=shape.n_targets)
                 if found is not None
                 else None
             )
-            return cls(recipe, prepare, shape, tuple(networks), metadata["task"], conformal)
+            return cls(recipe, prepare, shape, networks, metadata["task"], conformal)
         except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the model file does not describe a model: {error}") from error
 
