@@ -1,18 +1,26 @@
 # One command each: install, demo, test, check. All of them make their own .venv.
+# After a change of the C++ alone, `make native` compiles what changed.
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: install demo test check benchmarks clean
+.PHONY: install native demo test check sanitize benchmarks clean
 
-install: $(VENV)/.installed
+# Where there is a compiler, the native kernel must build; elsewhere heldout is installed without it.
+export HELDOUT_NATIVE_REQUIRED := $(if $(shell command -v $(CXX)),1)
+
+install: native
 
 # torch comes first and pinned: any other build pulls several GB of CUDA packages.
+# The tools of the build live in the environment, so that they are pinned too and later builds reuse the compiled objects.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch scikit-build-core nanobind cmake ninja
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $@
+
+native: $(VENV)/.installed
+	$(if $(HELDOUT_NATIVE_REQUIRED),$(BIN)/cmake --build build/native,@echo 'no C++ compiler: heldout runs without its native kernel')
 
 demo: install
 	$(BIN)/heldout demo
@@ -27,6 +35,18 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/codespell src tests docs benchmarks README.md CHANGELOG.md
 
+# The kernel's tests on a build of it that stops at the first access out of bounds and at undefined behaviour. The sanitizer must be
+# in the interpreter before all else, and the C++ library with it; SKBUILD_EDITABLE_SKIP lets PYTHONPATH come before the checkout.
+SANITIZED = SKBUILD_EDITABLE_SKIP=$(realpath .)/build/native PYTHONPATH=build/sanitize/package ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$(foreach lib,libasan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(lib)))" $(BIN)/python
+
+sanitize: install
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --upgrade --target build/sanitize/package \
+		--config-settings=build-dir=build/sanitize/objects --config-settings=cmake.build-type=Debug \
+		--config-settings=cmake.define.HELDOUT_SANITIZE=ON .
+	$(SANITIZED) -c 'from heldout.nn.kernels import _native as n; assert "/sanitize/" in n.__file__'
+	$(SANITIZED) -m pytest -q -n 2 --dist worksteal --capture=sys tests/nn/test_kernels.py
+
 benchmarks: install
 	$(BIN)/python benchmarks/fit_overhead.py
 	$(BIN)/python benchmarks/memory.py
@@ -35,4 +55,4 @@ benchmarks: install
 	$(BIN)/python benchmarks/ett.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build src/heldout/nn/kernels/_native*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -112,6 +112,11 @@ class Recipe(Options):  # noqa: D101 - written by `documented`
     recurrent_dropout: float | None = _rate(
         "Recurrent units dropped for a whole window (Gal & Ghahramani).", 0.0
     )
+    recurrent_mask: str = option(
+        "sequence",
+        "Whether recurrent_dropout drops other units in each window, or the same in all windows of a batch, which is faster on a GPU and weaker on small data.",
+        choices=("sequence", "batch"),
+    )
     output_dropout: float | None = _rate("Outputs of each LSTM layer dropped for a whole window.", 0.3)
     weight_dropout: float | None = _rate(
         "Entries of the recurrent weights dropped for a batch (DropConnect).", 0.1

@@ -13,9 +13,14 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 from heldout.check import InputError
 from heldout.nn.lstm import LSTM
 from heldout.nn.masks import draw, drop
-from heldout.nn.recurrence import lstm_recurrence
+from heldout.nn.networks import Network, Shape
+from heldout.nn.recurrence import lstm_recurrence, plain_lstm
+from heldout.recipe import Recipe
 
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:LSTM with projections is not supported with oneDNN",
+    "ignore:heldout. .* because the native kernel is missing",
+)
 
 RATES = {
     "input": {"input_dropout": 0.5},
@@ -62,17 +67,32 @@ def gradients(result, leaves):
 # --- a drop-in for torch.nn.LSTM ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+plain_options = pytest.mark.parametrize(
     "options", [{}, {"bias": False}, {"proj_size": 2}, {"num_layers": 2, "bidirectional": True}]
 )
+
+
+def values_and_gradients(layer, x):
+    return *flat(layer(x)), *gradients(layer(x), list(layer.parameters()))
+
+
+@plain_options
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_with_all_rates_0_output_and_gradient_equal_torch_bit_for_bit(options, batch_first):
+def test_with_all_rates_0_output_and_gradient_equal_torch(options, batch_first):
     ours, theirs = pair(batch_first=batch_first, **options)
     x = torch.randn(5, 6, 3)
-    for got, want in zip(flat(ours(x)), flat(theirs(x)), strict=True):
+    for got, want in zip(values_and_gradients(ours, x), values_and_gradients(theirs, x), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+@plain_options
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_with_all_rates_0_torch_s_own_kernel_gives_the_same_bits(options, batch_first, monkeypatch):
+    monkeypatch.setenv("HELDOUT_KERNEL", "fused")
+    ours, theirs = pair(batch_first=batch_first, **options)
+    x = torch.randn(5, 6, 3)
+    for got, want in zip(values_and_gradients(ours, x), values_and_gradients(theirs, x), strict=True):
         assert torch.equal(got, want)
-    got, want = gradients(ours(x), list(ours.parameters())), gradients(theirs(x), list(theirs.parameters()))
-    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 
 def test_state_dict_has_torch_s_keys_and_loads_both_ways():
@@ -92,7 +112,7 @@ def test_evaluation_is_deterministic_and_equals_torch(rates):
     x = torch.randn(6, 3, 3)
     assert torch.equal(ours(x)[0], ours(x)[0])
     if "zoneout" not in rates:
-        assert torch.equal(ours(x)[0], theirs(x)[0])
+        torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=0, atol=1e-6)
 
 
 def test_zoneout_takes_its_expectation_in_evaluation():
@@ -127,10 +147,108 @@ def test_deepcopy_pickle_and_save_keep_weights_and_rates(tmp_path):
         assert torch.equal(twin(x, generator=seeded())[0], wanted)
 
 
+@pytest.mark.parametrize("shape", [(5, 0, 3), (0, 5, 3)])
+def test_an_empty_batch_gives_the_empty_results_that_torch_gives(shape):
+    batch_first = shape[0] == 0
+    ours, theirs = pair(batch_first=batch_first, num_layers=2, bidirectional=True)
+    x = torch.zeros(shape, requires_grad=True)
+    for got, want in zip(flat(ours(x)), flat(theirs(x)), strict=True):
+        assert got.shape == want.shape
+    regularised = LSTM(3, 4, batch_first=batch_first, recurrent_dropout=0.5, zoneout=0.1)
+    output, _ = regularised(x, lengths=[])
+    output.sum().backward()
+    assert x.grad.shape == x.shape
+    assert all(p.grad.eq(0).all() for p in regularised.parameters())
+
+
+@each_rate
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("with_state", [False, True])
+def test_autocast_gives_torch_s_types_and_the_weights_gradients_of_their_own(rates, dtype, with_state):
+    layers = 2 if "dropout" in rates else 1
+    ours, theirs = pair(num_layers=layers, **rates)
+    x = torch.randn(5, 2, 3, dtype=dtype, requires_grad=True)
+    hx = (torch.randn(layers, 2, 4), torch.randn(layers, 2, 4)) if with_state else None
+    with torch.autocast("cpu", torch.bfloat16):
+        results, wanted = ours(x, hx), theirs(x, hx)
+        again = ours(x, hx, lengths=[5, 2])
+    for got, want, short in zip(flat(results), flat(wanted), flat(again), strict=True):
+        assert got.dtype == short.dtype == want.dtype == torch.bfloat16
+    results[0].float().square().sum().backward()
+    assert x.grad.dtype == dtype
+    assert all(p.grad.dtype == torch.float32 and p.grad.abs().max() > 0 for p in ours.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        for got, want in zip(flat(ours.eval()(x, hx)), flat(theirs.eval()(x, hx)), strict=True):
+            if "zoneout" not in rates:
+                torch.testing.assert_close(got, want, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("rates", [{}, ALL_RATES])
+def test_functional_call_uses_the_weights_that_it_is_given(rates):
+    layer, other = LSTM(3, 4, 2, **rates), LSTM(3, 4, 2, **rates)
+    x = torch.randn(5, 2, 3)
+    given_ = {name: value.detach().clone().requires_grad_() for name, value in other.named_parameters()}
+    got = torch.func.functional_call(layer, given_, (x,), {"generator": seeded()})
+    want = other(x, generator=seeded())
+    assert all(torch.equal(a, b) for a, b in zip(flat(got), flat(want), strict=True))
+    found = gradients(got, list(given_.values()))
+    wanted = gradients(want, list(other.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("rates", [{}, ALL_RATES])
+def test_frozen_weights_get_no_gradient_and_the_others_the_same(rates):
+    layer = LSTM(3, 4, num_layers=2, **rates)
+    x = torch.randn(5, 2, 3)
+    wanted = gradients(layer(x, generator=seeded()), list(layer.parameters()))
+    named = dict(layer.named_parameters())
+    for name in ("weight_ih_l0", "bias_hh_l0", "weight_hh_l1"):
+        named[name].requires_grad_(False)
+    free = {name: p for name, p in named.items() if p.requires_grad}
+    found = gradients(layer(x, generator=seeded()), list(free.values()))
+    for name, got in zip(free, found, strict=True):
+        torch.testing.assert_close(got, wanted[list(named).index(name)])
+    layer.requires_grad_(False)
+    assert not layer(x)[0].requires_grad
+
+
+@pytest.mark.parametrize("rates", [{}, ALL_RATES])
+def test_a_layer_that_was_turned_to_double_precision_and_back_is_the_same(rates):
+    layer = LSTM(3, 4, num_layers=2, bidirectional=True, **rates)
+    x = torch.randn(5, 2, 3)
+    want = layer(x, generator=seeded())[0]
+    wide = layer.double()(x.double(), generator=seeded())[0]
+    assert wide.dtype == torch.float64
+    torch.testing.assert_close(wide.float(), want, rtol=1e-5, atol=1e-6)
+    assert torch.equal(layer.float()(x, generator=seeded())[0], want)
+
+
+@each_rate
+def test_inference_mode_gives_what_evaluation_gives(rates):
+    layer = LSTM(3, 4, num_layers=2, **rates).eval()
+    x = torch.randn(5, 2, 3)
+    with torch.inference_mode():
+        got = layer(x, lengths=[5, 2])
+    for a, b in zip(flat(got), flat(layer(x, lengths=[5, 2])), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+        assert a.is_inference()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("rates", [{}, {"weight_dropout": 0.5}])
+def test_a_trace_of_the_layer_computes_and_holds_no_constants(rates):
+    layer = LSTM(3, 4, num_layers=2, **rates).eval()
+    traced = torch.jit.trace(layer, (torch.randn(5, 2, 3),))
+    x = torch.randn(7, 6, 3)
+    torch.testing.assert_close(traced(x), layer(x), rtol=1e-5, atol=1e-6)
+
+
 def test_repr_shows_only_the_rates_that_are_not_0():
     assert repr(LSTM(3, 4)) == repr(nn.LSTM(3, 4))
     shown = "LSTM(3, 4, num_layers=2, dropout=0.1, recurrent_dropout=0.3, zoneout=(0.1, 0.1))"
     assert repr(LSTM(3, 4, num_layers=2, dropout=0.1, recurrent_dropout=0.3, zoneout=0.1)) == shown
+    shown = "LSTM(3, 4, recurrent_dropout=0.3, recurrent_mask='batch')"
+    assert repr(LSTM(3, 4, recurrent_dropout=0.3, recurrent_mask="batch")) == shown
 
 
 @each_rate
@@ -243,6 +361,49 @@ def test_the_recurrent_mask_is_one_for_all_steps_and_another_for_each_sequence()
     moved = outputs != 0
     assert (moved == moved[0]).all()
     assert len({tuple(row.tolist()) for row in moved[0]}) == 5
+
+
+def test_the_recurrent_mask_of_a_batch_is_one_for_all_sequences_and_another_in_each_direction():
+    layer = LSTM(3, 16, bidirectional=True, recurrent_dropout=0.5, recurrent_mask="batch")
+    x = torch.randn(6, 1, 3).expand(6, 5, 3)
+    output = layer(x)[0]
+    torch.testing.assert_close(output, output[:, :1].expand_as(output))
+    assert not torch.allclose(layer(x)[0], output, atol=1e-3)
+    with torch.no_grad():  # the same weights both ways, the same sequence both ways: only the masks differ
+        for name, value in layer.named_parameters():
+            if name.endswith("_reverse"):
+                value.copy_(getattr(layer, name.removesuffix("_reverse")))
+    forth, back = layer(torch.ones(6, 5, 3))[0].split(16, 2)
+    assert not torch.allclose(forth, back.flip(0), atol=1e-3)
+
+
+def test_the_mask_of_a_batch_acts_as_the_same_mask_on_each_sequence_does():
+    layer = LSTM(3, 4, recurrent_dropout=0.5, recurrent_mask="batch", dtype=torch.float64)
+    x = torch.randn(6, 5, 3, dtype=torch.float64)
+    output, (h_n, c_n) = layer(x, lengths=[6, 0, 1, 4, 6], generator=seeded(3))
+    mask = (torch.rand(4, generator=seeded(3)) >= 0.5).double() / 0.5
+    zeros = torch.zeros(5, 4, dtype=torch.float64)
+    want = plain_lstm(
+        x, zeros, zeros, layer.all_weights[0],
+        recurrent_mask=mask.expand(5, 4), lengths=torch.tensor([6, 0, 1, 4, 6]),
+    )  # fmt: skip
+    for got, wanted in zip((output, h_n[0], c_n[0]), want, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_the_mask_of_a_batch_stays_on_torch_s_kernel(monkeypatch):
+    monkeypatch.setenv("HELDOUT_KERNEL", "fused")
+    LSTM(3, 4, recurrent_dropout=0.5, recurrent_mask="batch")(torch.randn(5, 2, 3))
+    with pytest.raises(InputError, match="HELDOUT_KERNEL=fused"):
+        LSTM(3, 4, recurrent_dropout=0.5)(torch.randn(5, 2, 3))
+
+
+def test_a_recipe_s_mask_reaches_the_layer_of_its_network():
+    for kind in ("sequence", "batch"):
+        recipe = Recipe(recurrent_dropout=0.3, recurrent_mask=kind).resolved()
+        assert Network(Shape(lookback=12, n_inputs=3), recipe).lstm.recurrent_mask == kind
+    with pytest.raises(InputError, match="recurrent_mask must be one of 'sequence', 'batch'"):
+        Recipe(recurrent_mask="sample")
 
 
 def test_weight_dropout_is_one_mask_a_call_the_same_for_all_sequences():
@@ -496,6 +657,13 @@ def test_zoneout_takes_one_rate_or_two():
             LSTM(3, 4, zoneout=bad)
 
 
+def test_an_unknown_kind_of_mask_is_refused():
+    with pytest.raises(
+        InputError, match=r"recurrent_mask must be one of 'sequence', 'batch', got 'bach' \(did"
+    ):
+        LSTM(3, 4, recurrent_mask="bach")
+
+
 def test_dropout_with_one_layer_is_refused_because_it_would_do_nothing():
     with pytest.raises(InputError, match=r"so 0\.3 would do nothing with num_layers=1: use output_dropout"):
         LSTM(3, 4, dropout=0.3)
@@ -528,11 +696,23 @@ def test_dropout_with_one_layer_is_refused_because_it_would_do_nothing():
         ((5, 2, 3), {"lengths": [6, 2]}, r"lengths must lie in 0 to 5, the steps of input, got 2 to 6"),
         ((5, 2, 3), {"lengths": [-1, 2]}, r"lengths must lie in 0 to 5, the steps of input, got -1 to 2"),
         ((5, 2, 3), {"lengths": [1.0, 2.0]}, r"lengths must be whole numbers, got torch.float32"),
+        (
+            (5, 2, 3),
+            {"hx": (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4).double())},
+            r"c_0 must be torch.float32, as the weights are, got torch.float64: convert one of them",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_numbers(rates, shape, given, message):
     with pytest.raises(InputError, match=message):
         LSTM(3, 4, **rates)(torch.zeros(shape), **given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("rates", [{}, {"weight_dropout": 0.5}, {"recurrent_dropout": 0.5}])
+def test_an_input_of_another_type_than_the_weights_is_refused(dtype, rates):
+    with pytest.raises(InputError, match=f"input must be torch.float32, as the weights are, got {dtype}"):
+        LSTM(3, 4, **rates)(torch.zeros(5, 2, 3, dtype=dtype))
 
 
 def test_lengths_beside_a_packed_sequence_are_refused():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import linear
 
-from heldout.nn.recurrence import fused_lstm, lstm_recurrence, real_steps, reverse
+from heldout.nn.recurrence import fused_lstm, lstm_recurrence, plain_lstm, real_steps, reverse
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 RTOL = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -132,6 +132,68 @@ def test_gradients_are_right_with_mask_zoneout_lengths_and_projection(second):
 
     check = torch.autograd.gradgradcheck if second else torch.autograd.gradcheck
     assert check(run, tensors)
+
+
+def weights_of(layer):
+    return layer.all_weights[0]
+
+
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"proj_size": 1}, {"bias": False, "proj_size": 1}])
+def test_gradients_of_the_plain_layer_are_right(second, backwards, options):
+    T, B, F, H, P = 3, 3, 2, 2, options.get("proj_size", 0) or 2
+    layer = torch_layer(F, H, **options)
+    torch.manual_seed(1)
+    x, h0, c0 = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((T, B, F), (B, P), (B, H)))
+    zone = torch.rand(T, B, P).round().double(), torch.rand(T, B, H).round().double()
+    mask, lengths = torch.rand(B, P, dtype=torch.float64), torch.tensor([2, 0, 3])
+
+    def call(x, h0, c0, *weights):
+        options = {"recurrent_mask": mask, "zoneout": zone, "lengths": lengths, "backwards": backwards}
+        return plain_lstm(x, h0, c0, weights, **options)
+
+    check = torch.autograd.gradgradcheck if second else torch.autograd.gradcheck
+    assert check(call, (x, h0, c0, *weights_of(layer)))
+
+
+@pytest.mark.parametrize("kernel", [plain_lstm, fused_lstm])
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"proj_size": 2}, {"bias": False, "proj_size": 2}])
+def test_both_directions_equal_torch_s_bidirectional_layer(kernel, options):
+    layer = torch_layer(bidirectional=True, **options)
+    P = options.get("proj_size", 0) or 4
+    x = torch.randn(7, 5, 3, dtype=torch.float64)
+    h_0, c_0 = torch.randn(2, 5, P, dtype=torch.float64), torch.randn(2, 5, 4, dtype=torch.float64)
+    output, (h_n, c_n) = layer(x, (h_0, c_0))
+    for k, weights in enumerate(layer.all_weights):
+        got = kernel(x, h_0[k], c_0[k], weights, backwards=k == 1)
+        want = output[..., k * P : (k + 1) * P], h_n[k], c_n[k]
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [plain_lstm, fused_lstm])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_padding_reaches_neither_values_nor_gradients_and_each_sequence_is_read_from_its_own_end(
+    kernel, backwards
+):
+    layer = torch_layer()
+    lengths = torch.tensor([2, 0, 6, 1])
+    x, (h0, c0) = torch.randn(6, 4, 3, dtype=torch.float64), torch.randn(2, 4, 4, dtype=torch.float64)
+    x[~real_steps(6, lengths)] = float("nan")
+    x.requires_grad_()
+    outputs, h_n, c_n = kernel(x, h0, c0, weights_of(layer), lengths=lengths, backwards=backwards)
+    found = torch.autograd.grad((outputs.sum() + h_n.sum() + c_n.sum()), [x, *weights_of(layer)])
+    assert all(gradient.isfinite().all() for gradient in found)
+    assert (found[0][~real_steps(6, lengths)] == 0).all()
+    assert (outputs[~real_steps(6, lengths)] == 0).all()
+    for b, length in enumerate(lengths.tolist()):
+        own = (value[b : b + 1] for value in (h0, c0))
+        if length:
+            alone = kernel(x[:length, b : b + 1], *own, weights_of(layer), backwards=backwards)
+        else:
+            alone = x.new_zeros(0, 1, 4), *own
+        got = outputs[:length, b : b + 1], h_n[b : b + 1], c_n[b : b + 1]
+        torch.testing.assert_close(got, alone, rtol=1e-12, atol=1e-12)
 
 
 def test_zoneout_rates_are_the_mean_of_one_step_over_many_masks():

@@ -1,25 +1,27 @@
 """`LSTM`: `torch.nn.LSTM` with the regularisers that belong inside the layer, and padded batches.
 
-Three ways through `LSTM.forward`:
+`LSTM.forward` draws the masks and calls, once a layer and direction, the kernel that `kernels.dispatch.choose` gives:
 
-1. no rate in force and no lengths: `torch.nn.LSTM.forward` itself;
-2. input, output or weight dropout, or lengths: torch's fused kernel, one call a layer and direction (`fused_lstm`);
-3. recurrent dropout or zoneout, which no fused kernel knows: step by step (`lstm_recurrence`).
+1. native: our C++ kernel, for float32 on the CPU, which knows masks, zoneout and lengths;
+2. fused: torch's kernel (oneDNN, cuDNN), elsewhere; where nothing is in force at all, `torch.nn.LSTM.forward` itself;
+3. plain: step by step in PyTorch, for recurrent masks per sequence and zoneout where there is no native kernel.
 
 Axes: T time, B batch, F features, H hidden units, P units of the output (H without a projection), D directions,
 L layers.
 """
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from heldout.check import InputError, check_number
+from heldout.check import InputError, check_choice, check_number
+from heldout.nn.kernels.dispatch import Kernel, choose
 from heldout.nn.masks import draw, drop
-from heldout.nn.recurrence import fused_lstm, lstm_recurrence, real_steps, reverse
+from heldout.nn.recurrence import fused_lstm
 
 State = tuple[Tensor, Tensor]
 
@@ -29,9 +31,10 @@ _DROPOUTS = ("input_dropout", "recurrent_dropout", "output_dropout", "weight_dro
 class LSTM(nn.LSTM):
     """`torch.nn.LSTM` that can be regularised inside, and reads right-padded sequences at full speed.
 
-    A drop-in: the same arguments, the same ``state_dict``, and with every rate at 0 the same numbers. All rates act in
-    training mode only, save ``zoneout``, which takes its expectation in evaluation. Raising any of them makes
-    overfitting less likely and fitting slower. No mask is ever written to a parameter or kept on the module.
+    A drop-in: the same arguments, the same ``state_dict``, and with every rate at 0 the same numbers, but for the
+    rounding of another kernel (`heldout.nn.kernels.describe`). All rates act in training mode only, save ``zoneout``,
+    which takes its expectation in evaluation. Raising any of them makes overfitting less likely and fitting slower. No
+    mask is ever written to a parameter or kept on the module.
 
     Parameters
     ----------
@@ -57,18 +60,23 @@ class LSTM(nn.LSTM):
         Probability of dropping a feature of the first layer's input for a whole sequence.
     recurrent_dropout : float in [0, 1), default 0
         Probability of dropping a unit of h_{t-1} on its way into the gates, for a whole sequence; every layer and
-        direction has its own mask. Leaves the fused kernel.
+        direction has its own mask.
     output_dropout : float in [0, 1), default 0
         Probability of dropping a unit of a layer's output for a whole sequence; every layer.
     weight_dropout : float in [0, 1), default 0
         Probability of dropping an entry of ``weight_hh`` for one call (DropConnect); every layer and direction.
     zoneout : float in [0, 1) or pair (z_h, z_c), default 0
-        Probability that a unit of h, and of the cell, keeps its old value at a step. Leaves the fused kernel.
+        Probability that a unit of h, and of the cell, keeps its old value at a step.
+    recurrent_mask : {"sequence", "batch"}, default "sequence"
+        Whether ``recurrent_dropout`` draws a mask for each sequence, or one that all sequences of a call share. The
+        shared one is folded into the columns of ``weight_hh``, so it runs on cuDNN: for a GPU, where masks per sequence
+        and zoneout run step by step. It costs variety, one perturbation instead of B, and did worse on small data.
 
     Raises
     ------
     InputError
-        If a rate is outside [0, 1), or ``dropout`` is given for one layer, where it would do nothing.
+        If a rate is outside [0, 1), ``recurrent_mask`` is another word, or ``dropout`` is given for one layer, where it
+        would do nothing.
 
     Notes
     -----
@@ -78,7 +86,8 @@ class LSTM(nn.LSTM):
     References
     ----------
     Gal & Ghahramani 2016, arXiv:1512.05287 (input, recurrent and output masks held over time; here one recurrent mask
-    serves all four gates). Merity, Keskar & Socher 2018, arXiv:1708.02182 (weight_dropout). Krueger et al. 2017,
+    serves all four gates; one mask a batch is what TensorFlow's ``DropoutWrapper(variational_recurrent=True)`` draws).
+    Merity, Keskar & Socher 2018, arXiv:1708.02182 (weight_dropout). Krueger et al. 2017,
     arXiv:1606.01305 (zoneout). Jozefowicz, Zaremba & Sutskever 2015 (forget bias 1).
 
     Examples
@@ -90,6 +99,8 @@ class LSTM(nn.LSTM):
     >>> outputs.shape, h_n.shape
     (torch.Size([4, 10, 16]), torch.Size([1, 4, 16]))
     """
+
+    weight_ih_l0: Tensor
 
     def __init__(
         self,
@@ -109,11 +120,13 @@ class LSTM(nn.LSTM):
         output_dropout: float = 0.0,
         weight_dropout: float = 0.0,
         zoneout: float | tuple[float, float] = 0.0,
+        recurrent_mask: str = "sequence",
     ) -> None:
         rates = (input_dropout, recurrent_dropout, output_dropout, weight_dropout, dropout)
         z_h, z_c = zoneout if isinstance(zoneout, Sequence) and len(zoneout) == 2 else (zoneout, zoneout)
         for name, rate in zip((*_DROPOUTS, "zoneout", "zoneout"), (*rates, z_h, z_c), strict=True):
             check_number(name, rate, 0, 1, open_high=True)
+        check_choice("recurrent_mask", recurrent_mask, ("sequence", "batch"))
         if dropout and num_layers == 1:
             raise InputError(
                 f"dropout acts between stacked layers only, so {dropout} would do nothing with num_layers=1: "
@@ -126,6 +139,7 @@ class LSTM(nn.LSTM):
         self.output_dropout = output_dropout
         self.weight_dropout = weight_dropout
         self.zoneout = (z_h, z_c)
+        self.recurrent_mask = recurrent_mask
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the weights anew: recurrent orthogonal by gate, input Xavier-uniform, forget bias 1, other biases 0.
@@ -196,90 +210,109 @@ class LSTM(nn.LSTM):
                 )
             return self._forward_packed(input, hx, generator)
         self._check(input, hx, self.batch_first)
-        if lengths is None and not any(self.zoneout) and not any(self._rate(name) for name in _DROPOUTS):
+        x, hx = self._in_own_type(input, hx)
+        kernel = self._kernel(x, hx)
+        if kernel is fused_lstm and lengths is None and not any(self._rate(name) for name in _DROPOUTS):
             return super().forward(input, hx)
 
-        if input.dim() == 2:
+        if x.dim() == 2:
             hx = None if hx is None else (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
-            output, (h_n, c_n) = self._layers(input.unsqueeze(1), hx, lengths, generator)
+            output, (h_n, c_n) = self._layers(kernel, x.unsqueeze(1), hx, lengths, generator)
             return output.squeeze(1), (h_n.squeeze(1), c_n.squeeze(1))
         if self.batch_first:
-            output, state = self._layers(input.transpose(0, 1), hx, lengths, generator)
+            output, state = self._layers(kernel, x.transpose(0, 1), hx, lengths, generator)
             return output.transpose(0, 1), state
-        return self._layers(input, hx, lengths, generator)
+        return self._layers(kernel, x, hx, lengths, generator)
 
     def _forward_packed(
         self, packed: PackedSequence, hx: State | None, generator: torch.Generator | None
     ) -> tuple[PackedSequence, State]:
         x, own = pad_packed_sequence(packed)  # (T, B, F), in the caller's order, as hx is
         self._check(x, hx, batch_first=False)
-        output, state = self._layers(x, hx, own, generator)
+        x, hx = self._in_own_type(x, hx)
+        output, state = self._layers(self._kernel(x, hx), x, hx, own, generator)
         if packed.sorted_indices is not None:
             output, own = output[:, packed.sorted_indices], own[packed.sorted_indices.to(own.device)]
         data = pack_padded_sequence(output, own).data
         return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), state
 
+    def _in_own_type(self, x: Tensor, hx: State | None) -> tuple[Tensor, State | None]:
+        """Give the input in the weights' type, from which it differs under autocast only."""
+        dtype = self.weight_ih_l0.dtype
+        return x.to(dtype), None if hx is None else (hx[0].to(dtype), hx[1].to(dtype))
+
+    def _kernel(self, x: Tensor, hx: State | None) -> Kernel:
+        by_sequence = self._rate("recurrent_dropout") > 0 and self.recurrent_mask == "sequence"
+        return choose(
+            [x, *(hx or ()), *chain(*self.all_weights)],
+            masked=by_sequence or any(self.zoneout),
+            projected=self.proj_size > 0,
+        )
+
     def _layers(
         self,
+        kernel: Kernel,
         x: Tensor,
         hx: State | None,
         lengths: Tensor | Sequence[int] | None,
         generator: torch.Generator | None,
     ) -> tuple[Tensor, State]:
+        kind = x.device.type
+        if kernel is not fused_lstm and _in_autocast(kind):
+            # in full precision, but with the type that torch's kernel gives
+            with torch.autocast(kind, enabled=False):
+                output, (h_n, c_n) = self._layers(kernel, x, hx, lengths, generator)
+            dtype = x.dtype if x.dtype is torch.float64 else torch.get_autocast_dtype(kind)
+            return output.to(dtype), (h_n.to(dtype), c_n.to(dtype))
+
         n_batch, n_directions = x.shape[1], 2 if self.bidirectional else 1
-        h_0, c_0 = hx or (x.new_zeros(shape) for shape in self._state_shapes(n_batch))
+        if hx is None:  # one row of zeros serves every layer and direction
+            h_0, c_0 = ((x.new_zeros(shape[1:]),) * shape[0] for shape in self._state_shapes(n_batch))
+        else:
+            h_0, c_0 = (value.unbind() for value in hx)
         if lengths is not None:
             lengths = _check_lengths(lengths, x)
-            real = real_steps(len(x), lengths).unsqueeze(2)  # (T, B, 1)
-            x = torch.where(real, x, 0.0)  # not a product: NaN times 0 is NaN
         x = drop(x, self._rate("input_dropout"), x.shape[1:], generator)
-        h_n, c_n = [], []
+        all_weights = self.all_weights
+        last_h, last_c = [], []
         for layer in range(self.num_layers):
             outputs = []
-            for direction in range(n_directions):
-                k = layer * n_directions + direction
-                x_k = reverse(x, lengths) if direction else x
-                output, h, c = self._one_direction(k, x_k, (h_0[k], c_0[k]), lengths, generator)
-                outputs.append(reverse(output, lengths) if direction else output)
-                h_n.append(h)
-                c_n.append(c)
-            x = torch.cat(outputs, 2)
+            for k in range(layer * n_directions, (layer + 1) * n_directions):
+                state = h_0[k], c_0[k]
+                weights, masks = self._draw(all_weights[k], len(x), state, generator)
+                output, h, c = kernel(
+                    x, *state, weights, lengths=lengths, backwards=k % n_directions == 1, **masks
+                )
+                outputs.append(output)
+                last_h.append(h)
+                last_c.append(c)
+            x = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
             x = drop(x, self._rate("output_dropout"), x.shape[1:], generator)
             if layer < self.num_layers - 1:
                 x = drop(x, self._rate("dropout"), x.shape, generator)
-        return x, (torch.stack(h_n), torch.stack(c_n))
+        return x, (torch.stack(last_h), torch.stack(last_c))
 
-    def _one_direction(
-        self, k: int, x: Tensor, state: State, lengths: Tensor | None, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        weight_ih, weight, *rest = self.all_weights[k]
-        weight_hh = drop(weight, self._rate("weight_dropout"), weight.shape, generator)
-        recurrent_dropout = self._rate("recurrent_dropout")
-        if not recurrent_dropout and not any(self.zoneout):
-            return fused_lstm(x, *state, [weight_ih, weight_hh, *rest], lengths=lengths)
-
-        mask = zoneout = None
-        if recurrent_dropout:
-            mask = drop(torch.ones_like(state[0]), recurrent_dropout, state[0].shape, generator)
+    def _draw(
+        self, weights: Sequence[Tensor], n_steps: int, state: State, generator: torch.Generator | None
+    ) -> tuple[list[Tensor], dict[str, Any]]:
+        """Give one direction's weights, some dropped, and the masks that the kernel is to apply."""
+        weight_ih, weight_hh, *rest = weights
+        weight_hh = drop(weight_hh, self._rate("weight_dropout"), weight_hh.shape, generator)
+        masks: dict[str, Any] = {}
+        h, _ = state
+        if rate := self._rate("recurrent_dropout"):
+            if self.recurrent_mask == "batch":  # W (m * h) is (W * m) h where all sequences share m
+                weight_hh = drop(weight_hh, rate, weight_hh.shape[1:], generator)
+            else:
+                masks["recurrent_mask"] = (1 - draw(rate, h.shape, h, generator)) / (1 - rate)
         if any(self.zoneout):
-            zoneout = self._zoneout(len(x), state, generator)
-        return lstm_recurrence(
-            linear(x, weight_ih, rest[0] + rest[1] if self.bias else None),
-            *state,
-            weight_hh,
-            weight_hr=rest[-1] if self.proj_size else None,
-            recurrent_mask=mask,
-            zoneout=zoneout,
-            lengths=lengths,
-        )
-
-    def _zoneout(
-        self, n_steps: int, state: State, generator: torch.Generator | None
-    ) -> tuple[Tensor | float, Tensor | float]:
-        if not self.training:
-            return self.zoneout
-        (z_h, z_c), (h, c) = self.zoneout, state
-        return draw(z_h, (n_steps, *h.shape), h, generator), draw(z_c, (n_steps, *c.shape), c, generator)
+            masks["zoneout"] = self.zoneout
+            if self.training:
+                masks["zoneout"] = tuple(
+                    draw(rate, (n_steps, *old.shape), old, generator)
+                    for rate, old in zip(self.zoneout, state, strict=True)
+                )
+        return [weight_ih, weight_hh, *rest], masks
 
     def _rate(self, name: str) -> float:
         return getattr(self, name) if self.training else 0.0
@@ -298,6 +331,7 @@ class LSTM(nn.LSTM):
             raise InputError(
                 f"LSTM: the last dimension of input must be input_size={self.input_size}, got shape {shape}"
             )
+        self._check_type("input", x)
         batched = len(shape) == 3
         if shape[1 if batched and batch_first else 0] == 0:
             raise InputError(
@@ -311,12 +345,27 @@ class LSTM(nn.LSTM):
         for name, given, wanted in zip(("h_0", "c_0"), hx, self._state_shapes(*n_batch), strict=True):
             if tuple(given.shape) != wanted:
                 raise InputError(f"LSTM: {name} must have shape {wanted}, got {tuple(given.shape)}")
+            self._check_type(name, given)
+
+    def _check_type(self, name: str, given: Tensor) -> None:
+        dtype = self.weight_ih_l0.dtype
+        cast = given.is_floating_point() and _in_autocast(given.device.type)
+        if given.dtype != dtype and not cast:
+            raise InputError(
+                f"LSTM: {name} must be {dtype}, as the weights are, got {given.dtype}: convert one of them"
+            )
 
     def extra_repr(self) -> str:
         """Give the arguments that are not at their defaults."""
-        rates = {name: getattr(self, name) for name in _DROPOUTS if name != "dropout"}
+        rates: dict[str, Any] = {name: getattr(self, name) for name in _DROPOUTS if name != "dropout"}
         rates["zoneout"] = self.zoneout if any(self.zoneout) else 0
+        if self.recurrent_mask != "sequence":
+            rates["recurrent_mask"] = repr(self.recurrent_mask)
         return ", ".join([super().extra_repr(), *(f"{name}={rate}" for name, rate in rates.items() if rate)])
+
+
+def _in_autocast(device_type: str) -> bool:
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def _check_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:

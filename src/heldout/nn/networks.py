@@ -138,6 +138,7 @@ class Network(nn.Module):
             bidirectional=recipe.bidirectional,
             input_dropout=recipe.input_dropout or 0.0,
             recurrent_dropout=recipe.recurrent_dropout or 0.0,
+            recurrent_mask=recipe.recurrent_mask,
             output_dropout=recipe.output_dropout or 0.0,
             weight_dropout=recipe.weight_dropout or 0.0,
             zoneout=recipe.zoneout or 0.0,

@@ -1,10 +1,16 @@
-"""One LSTM layer in one direction: `lstm_recurrence` in plain PyTorch, and `fused_lstm`, torch's kernel for padded batches.
+"""One LSTM layer in one direction: `lstm_recurrence` and `plain_lstm` in plain PyTorch, `fused_lstm` on torch's kernel.
 
 Axes: T time, B batch, F features, H hidden units, P units of the output (H without a projection).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
+
+Weights = Sequence[Tensor]
+Zoneout = tuple[Tensor | float, Tensor | float]
 
 # A gate this far out is exactly 0 or 1 in every floating type, and 1e4 itself is finite in float16.
 SATURATED = 1e4
@@ -18,7 +24,7 @@ def lstm_recurrence(
     *,
     weight_hr: Tensor | None = None,
     recurrent_mask: Tensor | None = None,
-    zoneout: tuple[Tensor | float, Tensor | float] | None = None,
+    zoneout: Zoneout | None = None,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run one LSTM layer forward in time, from the input's share of the gates.
@@ -102,30 +108,78 @@ def lstm_recurrence(
     return (stacked if real is None else torch.where(real, stacked, 0.0)), h, c
 
 
-def fused_lstm(
-    x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor], *, lengths: Tensor | None = None
+def plain_lstm(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    weights: Weights,
+    *,
+    recurrent_mask: Tensor | None = None,
+    zoneout: Zoneout | None = None,
+    lengths: Tensor | None = None,
+    backwards: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run one LSTM layer forward in time with torch's own kernel (oneDNN, cuDNN), padded sequences included.
+    """Run one LSTM layer in one direction step by step: the reference for any kernel, which has the same arguments.
 
-    The weights may be any tensors, masked ones too: gradients flow back through them.
+    Any floating dtype and device; can be differentiated twice, forwards, and under the transforms of `torch.func`.
 
     Parameters
     ----------
     x : Tensor of shape (T, B, F)
-        The input; finite in the padding too.
-    h0 : Tensor of shape (B, P)
-        The output before the first step.
-    c0 : Tensor of shape (B, H)
-        The cell before the first step.
-    weights : list of Tensor
+        The input; what it holds in the padding (NaN too) has no effect.
+    h0, c0 : Tensor of shape (B, P) and (B, H)
+        The state before the first step.
+    weights : sequence of Tensor
         weight_ih, weight_hh, then bias_ih and bias_hh if there are biases, then weight_hr if there is a projection.
-    lengths : Tensor of shape (B,), int64, optional
-        The number of real steps of each sequence, 0 to T, in any order.
+    recurrent_mask, zoneout, lengths : optional
+        As `lstm_recurrence` takes them; ``zoneout`` goes by the step in the order of reading.
+    backwards : bool, default False
+        Whether each sequence is read from its last real step to its first; ``outputs`` keep the order of ``x``.
 
     Returns
     -------
     outputs, h_n, c_n : Tensor
-        As `lstm_recurrence` gives.
+        As `lstm_recurrence` gives; with ``backwards``, the state after the first step of each sequence.
+
+    Examples
+    --------
+    >>> layer = torch.nn.LSTM(4, 3)
+    >>> outputs, h_n, c_n = plain_lstm(
+    ...     torch.randn(5, 2, 4), torch.zeros(2, 3), torch.zeros(2, 3), layer.all_weights[0], backwards=True
+    ... )
+    >>> bool((outputs[0] == h_n).all())
+    True
+    """
+    if lengths is not None:
+        x = torch.where(real_steps(len(x), lengths).unsqueeze(2), x, 0.0)  # not a product: NaN times 0 is NaN
+    if backwards:
+        x = reverse(x, lengths)
+    outputs, h_n, c_n = lstm_recurrence(
+        linear(x, weights[0], weights[2] + weights[3] if len(weights) >= 4 else None),
+        h0,
+        c0,
+        weights[1],
+        weight_hr=weights[-1] if len(weights) in (3, 5) else None,
+        recurrent_mask=recurrent_mask,
+        zoneout=zoneout,
+        lengths=lengths,
+    )
+    return (reverse(outputs, lengths) if backwards else outputs), h_n, c_n
+
+
+def fused_lstm(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    weights: Weights,
+    *,
+    lengths: Tensor | None = None,
+    backwards: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run one LSTM layer in one direction with torch's own kernel (oneDNN, cuDNN), padded sequences included.
+
+    Arguments and results are those of `plain_lstm`, without masks and zoneout, which torch's kernels do not know. The
+    weights may be any tensors, masked ones too: gradients flow back through them.
 
     Notes
     -----
@@ -146,13 +200,13 @@ def fused_lstm(
     if lengths is not None:
         real = real_steps(len(x), lengths).unsqueeze(2)  # (T, B, 1)
         shut, open_, free = (x.new_full((c0.shape[1], 1), gate) for gate in (-SATURATED, SATURATED, 0.0))
-        x = torch.cat([x, (~real).to(x.dtype)], 2)
+        x = torch.cat([torch.where(real, x, 0.0), (~real).to(x.dtype)], 2)
         weights = [torch.cat([weights[0], torch.cat([shut, open_, free, free])], 1), *weights[1:]]
     # the training form whenever a gradient may be wanted: cuDNN has no backward for the other one
     outputs, h_n, c_n = torch.lstm(
-        x,
+        reverse(x, lengths) if backwards else x,
         (h0.unsqueeze(0), c0.unsqueeze(0)),
-        weights,
+        list(weights),
         len(weights) >= 4,
         1,
         0.0,
@@ -160,12 +214,12 @@ def fused_lstm(
         False,
         False,
     )
-    if lengths is None or real is None:
-        return outputs, h_n[0], c_n[0]
-    outputs = torch.where(real, outputs, 0.0)
-    at_length = (lengths - 1).clamp(min=0)[None, :, None].expand(1, *h0.shape)
-    h_n = torch.where(lengths.unsqueeze(1) > 0, outputs.gather(0, at_length)[0], h0)
-    return outputs, h_n, c_n[0]
+    h_n, c_n = h_n[0], c_n[0]
+    if lengths is not None and real is not None:
+        outputs = torch.where(real, outputs, 0.0)
+        at_length = (lengths - 1).clamp(min=0)[None, :, None].expand(1, *h0.shape)
+        h_n = torch.where(lengths.unsqueeze(1) > 0, outputs.gather(0, at_length)[0], h0.to(outputs.dtype))
+    return (reverse(outputs, lengths) if backwards else outputs), h_n, c_n
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,0 +1,133 @@
+// A vector of floats as wide as the instruction set has them, and the two gate functions on it.
+//
+// Included once for each instruction set, each time in a namespace of its own (ISA). Nothing here may call an inline function
+// of the standard library: the linker would keep one copy of it for all sets, perhaps one that this processor cannot run.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include "call.hpp"
+#include "pool.hpp"
+
+namespace heldout {
+namespace ISA {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int W = 16;  // floats in a vector
+#elif defined(__AVX__)
+constexpr int W = 8;
+#else
+constexpr int W = 4;
+#endif
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRows = 6;       // of a block of gates: kRows x 4 sums stay in registers, 32 there are
+constexpr int kRowsBack = 12;  // of a block of d h: x 2 vectors
+constexpr int kColumns = 8;    // of a block of weight gradients: x 3 vectors
+#else
+constexpr int kRows = 3;  // 16 registers
+constexpr int kRowsBack = 6;
+constexpr int kColumns = 4;
+#endif
+
+typedef float V __attribute__((vector_size(4 * W)));
+typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+ALWAYS_INLINE V load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+ALWAYS_INLINE void store(float* p, V v) { *reinterpret_cast<Unaligned*>(p) = v; }
+ALWAYS_INLINE V all(float x) { return x - V{}; }
+
+ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+ALWAYS_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+ALWAYS_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+template <class Float>
+ALWAYS_INLINE Float* at(const Sequences<Float>& x, int64_t t, int64_t b) {
+    return x.data + t * x.step + b * x.row;
+}
+
+// The first n floats, or W of them if n is more, and 0 behind; and back.
+ALWAYS_INLINE V load_part(const float* p, int64_t n) {
+    if (n >= W) return load(p);
+#if defined(__AVX512F__)
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+#else
+    V v{};
+    for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+    return v;
+#endif
+}
+
+ALWAYS_INLINE void store_part(float* p, V v, int64_t n) {
+    if (n >= W)
+        store(p, v);
+    else
+#if defined(__AVX512F__)
+        _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#else
+        for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+// Not a number stays not a number, which is why the order of the operands matters: a diverged fit must show.
+ALWAYS_INLINE V clamp(V x, float limit) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(all(-limit), _mm512_min_ps(all(limit), x));
+#else
+    x = x > limit ? all(limit) : x;
+    return x < -limit ? all(-limit) : x;
+#endif
+}
+
+struct Ratio {
+    V over, under;
+};
+
+// tanh x = x P(x^2) / Q(x^2) on [-8.3, 8.3] and constant outside: a minimax fit of the relative error (9e-8), which float32
+// arithmetic raises to 3.3e-7. Q lies in [1, 272], so that products of four of them are far from overflow.
+ALWAYS_INLINE Ratio tanh_ratio(V x) {
+    x = clamp(x, 8.3f);
+    const V s = x * x;
+    const V p = (((1.09252757e-08f * s + 1.89277488e-05f) * s + 3.39592225e-03f) * s + 1.32978529e-01f) * s + 9.99999940e-01f;
+    const V q = (((6.80482741e-07f * s + 3.12096439e-04f) * s + 2.55001448e-02f) * s + 4.66311723e-01f) * s + 1.0f;
+    return {x * p, q};
+}
+
+// sigmoid x - 1/2 = tanh(x / 2) / 2, the same fit.
+ALWAYS_INLINE Ratio sigmoid_ratio(V x) {
+    x = clamp(x, 16.6f);
+    const V s = x * x;
+    const V p = (((1.06692146e-11f * s + 7.39365191e-08f) * s + 5.30612851e-05f) * s + 8.31115805e-03f) * s + 2.49999985e-01f;
+    const V q = (((2.65813571e-09f * s + 4.87650686e-06f) * s + 1.59375905e-03f) * s + 1.16577931e-01f) * s + 1.0f;
+    return {x * p, q};
+}
+
+ALWAYS_INLINE V tanh(V x) {
+    const Ratio r = tanh_ratio(x);
+    return r.over / r.under;
+}
+
+struct Gates {
+    V i, f, g, o;
+};
+
+// The four gates from their sums, with one division for all.
+ALWAYS_INLINE Gates activate(V i, V f, V g, V o) {
+    const Ratio ri = sigmoid_ratio(i), rf = sigmoid_ratio(f), rg = tanh_ratio(g), ro = sigmoid_ratio(o);
+    const V left = ri.under * rf.under, right = rg.under * ro.under;
+    const V inverse = 1.0f / (left * right);
+    const V of_left = inverse * right, of_right = inverse * left;
+    return {0.5f + ri.over * (of_left * rf.under), 0.5f + rf.over * (of_left * ri.under), rg.over * (of_right * ro.under),
+            0.5f + ro.over * (of_right * rg.under)};
+}
+
+}  // namespace
+}  // namespace ISA
+}  // namespace heldout

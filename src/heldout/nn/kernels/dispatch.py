@@ -1,0 +1,147 @@
+"""Which of three ways runs one direction of one layer: `choose` decides, `describe` tells.
+
+native: our C++ kernel, float32 on the CPU; fused: torch's kernel (oneDNN, cuDNN); plain: step by step in PyTorch.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from heldout.check import InputError, check_choice
+from heldout.nn.kernels import native
+from heldout.nn.recurrence import fused_lstm, plain_lstm
+
+# Takes (x, h0, c0, weights, *, lengths, backwards) and, unless it is fused_lstm, recurrent_mask and zoneout.
+Kernel = Callable[..., tuple[Tensor, Tensor, Tensor]]
+
+VARIABLE = "HELDOUT_KERNEL"
+_PLAIN_TYPES = (Tensor, nn.Parameter)
+_MASKS = "a recurrent mask per sequence or zoneout"
+
+_warned = False
+
+
+def choose(tensors: Sequence[Tensor], *, masked: bool, projected: bool) -> Kernel:
+    """Choose what runs the recurrence of a call.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        The input, the initial state if one is given, and every weight.
+    masked : bool
+        Whether a recurrent mask per sequence or zoneout is in force, which only native and plain know.
+    projected : bool
+        Whether the layer projects its output, which native does not know.
+
+    Returns
+    -------
+    callable
+        ``native.native_lstm``, `fused_lstm` or `plain_lstm`.
+
+    Raises
+    ------
+    InputError
+        If the environment variable HELDOUT_KERNEL names a kernel that cannot run this call, or none at all.
+
+    Examples
+    --------
+    >>> choose([torch.zeros(5, 2, 3, dtype=torch.float64)], masked=True, projected=False).__name__
+    'plain_lstm'
+    """
+    reason = _not_native(tensors, projected=projected)
+    if forced := os.environ.get(VARIABLE):
+        return _forced(forced, reason, masked=masked)
+    # Native is the faster one at every size measured (docs/layer.md); a size at which it is not would be named here.
+    if reason is None and native.missing is None:
+        return native.native_lstm
+    if not masked:
+        return fused_lstm
+    if reason is None:
+        _warn_once()
+    return plain_lstm
+
+
+def describe() -> str:
+    """Tell which kernel each kind of call takes on this machine, and why.
+
+    Returns
+    -------
+    str
+        Some lines of text: the native kernel's instruction set and threads, or why it is missing; then which kernel
+        runs what.
+
+    Examples
+    --------
+    >>> print(describe())  # doctest: +SKIP
+    native kernel: avx512; threads: 2 (torch.get_num_threads())
+    float32 on the CPU: native
+    the rest (other types and devices, proj_size, torch.compile, torch.func, tracing): fused, torch's own kernel, or
+    plain PyTorch for a recurrent mask per sequence or zoneout
+    """
+    others = "other types and devices, proj_size, torch.compile, torch.func, tracing"
+    if native.missing is None:
+        isa, threads = native.instruction_sets[0], torch.get_num_threads()
+        lines = [
+            f"native kernel: {isa}; threads: {threads} (torch.get_num_threads())",
+            "float32 on the CPU: native",
+        ]
+        rest = f"the rest ({others})"
+    else:
+        lines = [f"native kernel: missing, {native.missing}"]
+        rest = "everything"
+    lines.append(f"{rest}: fused, torch's own kernel, or\nplain PyTorch for {_MASKS}")
+    if forced := os.environ.get(VARIABLE):
+        lines.append(f"{VARIABLE}={forced} is set: {forced} is taken, or an error where it cannot be")
+    return "\n".join(lines)
+
+
+def _not_native(tensors: Sequence[Tensor], *, projected: bool) -> str | None:
+    """What the native kernel lacks for this call, None if nothing; called at every forward."""
+    if torch.compiler.is_compiling():
+        return "torch.compile"
+    if projected:
+        return "proj_size"
+    for tensor in tensors:
+        if tensor.dtype is not torch.float32 or not tensor.is_cpu:
+            return f"{tensor.dtype} on {tensor.device}"
+        if type(tensor) not in _PLAIN_TYPES or tensor.layout is not torch.strided:
+            return f"a {type(tensor).__name__} of layout {tensor.layout}"
+    # what follows tensors through torch's operations would not see into the kernel
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return "a transform of torch.func or forward-mode differentiation"
+    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
+        return "tracing or a TorchDispatchMode"
+    return None
+
+
+def _forced(name: str, reason: str | None, *, masked: bool) -> Kernel:
+    check_choice(VARIABLE, name, ("native", "fused", "plain"))
+    if name == "plain":
+        return plain_lstm
+    if name == "fused":
+        if masked:
+            raise InputError(
+                f"{VARIABLE}=fused: torch's kernel does not know {_MASKS}: unset the variable, or set it to plain"
+            )
+        return fused_lstm
+    if native.missing is not None or reason is not None:
+        why = f"does not take {reason}" if native.missing is None else f"is missing, {native.missing}"
+        raise InputError(
+            f"{VARIABLE}=native: the native kernel {why}: unset the variable, or set it to plain"
+        )
+    return native.native_lstm
+
+
+def _warn_once() -> None:
+    global _warned  # noqa: PLW0603 - once a process is what is meant
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            f"heldout: {_MASKS} runs in plain PyTorch, many times slower, because the native kernel is missing "
+            f"({native.missing}): reinstall heldout where a C++ compiler is found, or use weight_dropout",
+            stacklevel=2,
+        )

@@ -1,0 +1,224 @@
+"""`native_lstm`: one LSTM layer in one direction by heldout's own code for the CPU (``csrc/``), float32.
+
+The extension takes addresses, not tensors, so that one build serves every torch. What it asks for, this module sees to: dense
+float32 tensors of the right shapes, which stay alive during the call.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from heldout.nn.recurrence import plain_lstm
+
+try:
+    from heldout.nn.kernels import _native
+except ImportError as error:
+    _KERNELS: dict[str, Any] = {}
+    missing: str | None = str(error)
+else:
+    _KERNELS = {kernel.isa: kernel for kernel in _native.kernels()}
+    missing = None
+
+DENSE = torch.contiguous_format
+
+instruction_sets = tuple(_KERNELS)  # those this processor can run, the best first
+_in_use = list(_KERNELS.values())[:1]
+
+
+@contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    """Use the kernel of another instruction set for a while: for tests and measurements, not thread-safe.
+
+    Parameters
+    ----------
+    name : str
+        One of `instruction_sets`.
+    """
+    before = _in_use[0]
+    _in_use[0] = _KERNELS[name]
+    try:
+        yield
+    finally:
+        _in_use[0] = before
+
+
+def native_lstm(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    weights: Sequence[Tensor],
+    *,
+    recurrent_mask: Tensor | None = None,
+    zoneout: tuple[Tensor | float, Tensor | float] | None = None,
+    lengths: Tensor | None = None,
+    backwards: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run one LSTM layer in one direction with the native kernel: float32 on the CPU, no projection.
+
+    Parameters and results are those of `heldout.nn.recurrence.plain_lstm`, the values too, to rounding. The padding of x is
+    never read. ``recurrent_mask`` and ``zoneout`` get no gradient.
+
+    Notes
+    -----
+    The same bits come out whatever the number of threads (`torch.get_num_threads`). A second derivative is taken through
+    `plain_lstm`.
+
+    Examples
+    --------
+    >>> layer = torch.nn.LSTM(4, 3)
+    >>> zeros = torch.zeros(2, 3)
+    >>> outputs, h_n, c_n = native_lstm(torch.randn(5, 2, 4), zeros, zeros, layer.all_weights[0])
+    >>> outputs.shape
+    torch.Size([5, 2, 3])
+    """
+    inputs = _Inputs(x, h0, c0, *weights)
+    if lengths is not None:
+        lengths = lengths.clone(memory_format=torch.contiguous_format)  # the caller may write to his
+    fixed = _Fixed(recurrent_mask, zoneout, lengths, backwards)
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
+        return _Recurrence.apply(fixed, *inputs)  # type: ignore[no-untyped-call]  # torch has no types here
+    outputs, h_n, c_n, _ = _forward(_in_use[0], fixed, inputs, for_backward=False)
+    return outputs, h_n, c_n
+
+
+class _Inputs(NamedTuple):
+    """What a call can be differentiated by; also those gradients. Without biases the last two are None."""
+
+    x: Any
+    h0: Any
+    c0: Any
+    w_ih: Any
+    w_hh: Any
+    b_ih: Any = None
+    b_hh: Any = None
+
+
+class _Fixed(NamedTuple):
+    recurrent_mask: Tensor | None
+    zoneout: tuple[Tensor | float, Tensor | float] | None
+    lengths: Tensor | None
+    backwards: bool
+
+
+class _Recurrence(Function):
+    @staticmethod
+    def forward(ctx: Any, fixed: _Fixed, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.kernel, ctx.fixed = _in_use[0], fixed
+        outputs, h_n, c_n, ctx.saved = _forward(ctx.kernel, fixed, _Inputs(*inputs), for_backward=True)
+        ctx.save_for_backward(outputs, *inputs)
+        return outputs, h_n, c_n
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        outputs, *tensors = ctx.saved_tensors  # raises if one of them was changed in place
+        inputs, needed = _Inputs(*tensors), ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():  # create_graph=True
+            return None, *_differentiable_backward(ctx.fixed, inputs, needed, grads)
+        return None, *_backward(ctx, outputs, inputs, needed, grads)
+
+
+def _forward(
+    kernel: Any, fixed: _Fixed, inputs: _Inputs, *, for_backward: bool
+) -> tuple[Tensor, Tensor, Tensor, Any]:
+    outputs = inputs.x.new_empty(*inputs.x.shape[:2], inputs.h0.shape[1])
+    h_n, c_n = (torch.empty_like(state, memory_format=DENSE) for state in (inputs.h0, inputs.c0))
+    call, _alive = _describe(fixed, inputs, outputs)
+    return outputs, h_n, c_n, kernel.forward(call, h_n.data_ptr(), c_n.data_ptr(), for_backward)
+
+
+def _backward(
+    ctx: Any, outputs: Tensor, inputs: _Inputs, needed: Sequence[bool], grads: Sequence[Tensor | None]
+) -> _Inputs:
+    found = _Inputs(
+        *(
+            torch.empty_like(tensor, memory_format=DENSE) if needs else None
+            for tensor, needs in zip(inputs, needed, strict=True)
+        )
+    )
+    d_outputs, d_h_n, d_c_n = (None if grad is None else _dense(grad) for grad in grads)
+    call, _alive = _describe(ctx.fixed, inputs, outputs)
+    ctx.kernel.backward(
+        call,
+        ctx.saved,
+        _strided(d_outputs),
+        (_address(d_h_n), _address(d_c_n)),
+        _strided(found.x),
+        (_address(found.h0), _address(found.c0)),
+        (_address(found.w_ih), _address(found.w_hh), _address(found.b_ih), _address(found.b_hh)),
+    )
+    return found
+
+
+def _differentiable_backward(
+    fixed: _Fixed, inputs: _Inputs, needed: Sequence[bool], grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    # views, so that a tensor that was given twice (for h0 and c0, say) gets each share once
+    x, h0, c0, *weights = (tensor.view_as(tensor) for tensor in inputs if tensor is not None)
+    results = plain_lstm(x, h0, c0, weights, **fixed._asdict())
+    reached = [(result, grad) for result, grad in zip(results, grads, strict=True) if grad is not None]
+    wanted = [tensor for tensor, needs in zip((x, h0, c0, *weights), needed, strict=False) if needs]
+    found = iter(
+        torch.autograd.grad(
+            [result for result, _ in reached],
+            wanted,
+            [grad for _, grad in reached],
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if needs else None for needs in needed]
+
+
+def _describe(fixed: _Fixed, inputs: _Inputs, outputs: Tensor) -> tuple[Any, tuple[Any, ...]]:
+    """Give a call as the extension takes it, and what owns the memory it speaks of."""
+    inputs = _Inputs(*(None if tensor is None else _dense(tensor) for tensor in inputs))
+    (n_steps, n_batch, n_features), (_, n_units) = inputs.x.shape, inputs.h0.shape
+    state, gates = (n_batch, n_units), 4 * n_units
+    shapes = [tuple(tensor.shape) for tensor in inputs[1:] if tensor is not None]
+    if shapes != [state, state, (gates, n_features), (gates, n_units), (gates,), (gates,)][: len(shapes)]:
+        # the data of a parameter was exchanged, perhaps: reading on would be reading elsewhere
+        raise RuntimeError(
+            f"native_lstm: h0, c0 and weights of shapes {shapes} do not fit x {inputs.x.shape}"
+        )
+    mask = None if fixed.recurrent_mask is None else _dense(fixed.recurrent_mask)
+    keep, rates = zip(*(_share(share) for share in fixed.zoneout or (0.0, 0.0)), strict=True)
+    call = _native.Call(
+        (n_steps, n_batch, n_features, n_units),
+        torch.get_num_threads(),
+        fixed.backwards,
+        _address(fixed.lengths),
+        _strided(inputs.x),
+        (_address(inputs.h0), _address(inputs.c0)),
+        (_address(inputs.w_ih), _address(inputs.w_hh), _address(inputs.b_ih), _address(inputs.b_hh)),
+        _address(mask),
+        fixed.zoneout is not None,
+        (_address(keep[0]), _address(keep[1])),
+        rates,
+        _strided(outputs),
+    )
+    return call, (inputs, mask, keep)
+
+
+def _share(share: Tensor | float) -> tuple[Tensor | None, float]:
+    if isinstance(share, Tensor) and share.dim():
+        return share.contiguous(), 0.0
+    return None, float(share)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    if tensor.dim() == 3 and tensor.stride(2) == 1:  # steps and sequences may lie anywhere
+        return tensor
+    return tensor.contiguous()
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _strided(tensor: Tensor | None) -> tuple[int, int, int]:
+    return (0, 0, 0) if tensor is None else (tensor.data_ptr(), tensor.stride(0), tensor.stride(1))
