@@ -8,7 +8,6 @@ namespace heldout {
 namespace ISA {
 namespace {
 
-constexpr int64_t kMostSlices = 16;
 constexpr int64_t kChunkFloats = 64 << 10;  // of gate gradients: 256 KiB, to stay in the second-level cache
 constexpr int64_t kLeastRows = 128;         // of a chunk: fewer make the sums over them start and stop too often
 constexpr int64_t kMostRows = 512;
@@ -45,8 +44,9 @@ struct Backward {
     const int64_t n_panels, width;
     const bool wants_weights;
     const int64_t n_inputs;  // of a row of `inputs`: [h that went into the gates, x, 1, 0 up to whole vectors]
-    const int64_t n_slices, n_threads, target_rows;
+    const int64_t n_threads, target_rows;
     const Schedule schedule;
+    const Slices slices;
     ColumnWeights of_h, of_x;
     float *d_h, *d_c, *passed, *mask;  // (B, width) by place; `passed`: what zoneout hands back to the old h
     float* d_weights;                  // (slices, 4 width, n_inputs)
@@ -61,10 +61,10 @@ struct Backward {
           width(n_panels * W),
           wants_weights(grads.w_ih || grads.w_hh || grads.bias_ih || grads.bias_hh),
           n_inputs(round_up(call.H + call.F + 1, W)),
-          n_slices(count_slices()),
-          n_threads(smaller(useful_threads(call), n_slices)),
+          n_threads(useful_threads(call)),
           target_rows(smaller(larger(kChunkFloats / (4 * width), kLeastRows), kMostRows)),
           schedule(call, arena),
+          slices(call),
           of_h(call.H, call.H, arena),
           of_x(call.H, grads.x.data ? call.F : 0, arena) {
         const int64_t n = call.B * width;
@@ -72,8 +72,8 @@ struct Backward {
         d_c = arena.floats(n);
         passed = call.zoneout ? arena.floats(n) : nullptr;
         mask = call.mask ? arena.floats(n) : nullptr;
-        d_weights = arena.floats(wants_weights ? n_slices * 4 * width * n_inputs : 0);
-        chunk_rows = target_rows + (call.B + n_slices - 1) / n_slices;
+        d_weights = arena.floats(wants_weights ? slices.n * 4 * width * n_inputs : 0);
+        chunk_rows = target_rows + (call.B + slices.n - 1) / slices.n;
         d_gates = arena.floats(n_threads * chunk_rows * 4 * width);
         inputs = arena.floats(wants_weights ? n_threads * chunk_rows * n_inputs : 0);
     }
@@ -81,12 +81,6 @@ struct Backward {
     void run();
 
 private:
-    // As many as have work for a thread, unless their weight gradients would take much more memory than what was saved.
-    int64_t count_slices() const {
-        const int64_t affordable = larger(2, call.T * call.B * row_floats(call.H) / (4 * 4 * width * n_inputs));
-        return larger(1, smaller((call.B + kSliceRows - 1) / kSliceRows, smaller(affordable, kMostSlices)));
-    }
-
     // Adds up what the slices found for W units of a gate.
     void hand_over(int64_t gate) {
         for (int64_t k = gate * W; k < (gate + 1) * W; ++k) {
@@ -96,7 +90,7 @@ private:
     }
 
     void hand_over(float* sums, int64_t row) {
-        for (int64_t slice = 1; slice < n_slices; ++slice) {
+        for (int64_t slice = 1; slice < slices.n; ++slice) {
             const float* const more = sums + slice * 4 * width * n_inputs;
             for (int64_t j = 0; j < n_inputs; j += W) store(sums + j, load(sums + j) + load(more + j));
         }
@@ -157,11 +151,16 @@ private:
     void through_step(int64_t step, int64_t first) {
         const int64_t n = n_rows(step);
         float* const d_step = d_gates + first * 4 * W;
-        for (int64_t panel = 0; panel < n_panels; ++panel)
+        for (int64_t panel = 0; panel < n_panels; ++panel) {
+            const float* const saved = slice.saved(call, schedule, step, panel);
+            const float* const before = step ? slice.saved(call, schedule, step - 1, panel) : nullptr;
+            const int64_t size = panel_floats(call.H - panel * W);
             for (int64_t row = 0; row < n; ++row)
-                through_gates(step, panel, slice.place(row), d_step + (panel * n_chunk + row) * 4 * W);
+                through_gates(step, panel, slice.place(row), saved + row * size, before ? before + row * size : nullptr,
+                              d_step + (panel * n_chunk + row) * 4 * W);
+        }
         in_blocks<kRowsBack>(n, [&](auto size, int64_t row) {
-            for (int64_t strip = 0; strip < of.of_h.n_strips; ++strip) to_old_h<decltype(size)::value>(row, strip, d_step);
+            for (int64_t strip = 0; strip < of.of_h.n_strips; ++strip) to_old_h<decltype(size)::value>(step, row, strip, d_step);
         });
         if (grads.x.data)
             in_blocks<kRowsBack>(n, [&](auto size, int64_t row) {
@@ -172,20 +171,13 @@ private:
     }
 
     // The derivatives of W units through the gate functions.
-    ALWAYS_INLINE void through_gates(int64_t step, int64_t panel, int64_t place, float* d_row) {
+    ALWAYS_INLINE void through_gates(int64_t step, int64_t panel, int64_t place, const float* saved, const float* before, float* d_row) {
         const int64_t b = schedule.sequence[place], cell = place * width + panel * W, n_units = call.H - panel * W;
         const int64_t size = smaller(W, n_units);
-        const float* const saved = saved_row(call, schedule, step, panel, place);
         const V i = load_part(saved, n_units), f = load_part(saved + size, n_units), g = load_part(saved + 2 * size, n_units);
         const V o = load_part(saved + 3 * size, n_units), squashed = load_part(saved + 4 * size, n_units);
-        V old_c;
-        if (step) {
-            const float* const before = saved_row(call, schedule, step - 1, panel, place);
-            old_c = load_part(before + 5 * size, n_units);
-            for (int kind = 0; kind < 5; ++kind) __builtin_prefetch(before + kind * size);  // what is read next
-        } else {
-            old_c = load_part(call.c0 + b * call.H + panel * W, n_units);
-        }
+        const V old_c = before ? load_part(before + 5 * size, n_units)
+                               : load_part(call.c0 + b * call.H + panel * W, n_units);
         V d_new_h = load(of.d_h + cell), d_new_c = load(of.d_c + cell), d_old_c{};
         if (grads.out.data) d_new_h += load_part(at(grads.out, schedule.time(call, step, place), b) + panel * W, n_units);
         if (call.zoneout) {
@@ -204,9 +196,9 @@ private:
         store(of.d_c + cell, d_old_c + d_new_c * f);
     }
 
-    // sums = d_gates @ a strip of N vectors of columns
+    // sums = d_gates @ a strip of N vectors of columns; meanwhile asks for what the step before `ahead` will read, if that is not 0
     template <int R, int N>
-    ALWAYS_INLINE void multiply(V (&sums)[R][N], int64_t row, const float* strip, const float* d_step) {
+    ALWAYS_INLINE void multiply(V (&sums)[R][N], int64_t row, const float* strip, const float* d_step, int64_t ahead) {
         for (auto& of_row : sums)
             for (V& sum : of_row) sum = V{};
         for (int64_t panel = 0; panel < n_panels; ++panel) {
@@ -214,7 +206,8 @@ private:
 #pragma GCC unroll 16
             for (int r = 0; r < R; ++r) d_rows[r] = d_step + (panel * n_chunk + row + r) * 4 * W;
             const int64_t n_units = smaller(W, call.H - panel * W);
-            for (int64_t gate = 0; gate < 4 * W; gate += W)
+            for (int64_t gate = 0; gate < 4 * W; gate += W) {
+                if (ahead > 0) fetch<R>(ahead - 1, panel, row, gate / W);
                 for (int64_t k = gate; k < gate + n_units; ++k, strip += 2 * W) {
                     V w[N];
                     for (int n = 0; n < N; ++n) w[n] = load(strip + n * W);
@@ -224,21 +217,35 @@ private:
                         for (int n = 0; n < N; ++n) sums[r][n] += d * w[n];
                     }
                 }
+            }
+        }
+    }
+
+    // Asks for a quarter of what R rows of a step will read, while there is work that needs no memory.
+    template <int R>
+    ALWAYS_INLINE void fetch(int64_t step, int64_t panel, int64_t row, int64_t quarter) const {
+        const int64_t size = panel_floats(call.H - panel * W);
+        const float* const saved = slice.saved(call, schedule, step, panel);
+        for (int64_t r = row + quarter; r < row + R; r += 4) {
+            const int64_t place = slice.place(r), b = schedule.sequence[place];
+            for (int64_t k = 0; k < size; k += 16) __builtin_prefetch(saved + r * size + k);
+            if (grads.out.data) __builtin_prefetch(at(grads.out, schedule.time(call, step, place), b) + panel * W);
+            if (step) __builtin_prefetch(at(call.out, schedule.time(call, step - 1, place), b) + panel * W);
         }
     }
 
     template <int R>
-    __attribute__((noinline)) void to_old_h(int64_t row, int64_t strip, const float* d_step) {
+    __attribute__((noinline)) void to_old_h(int64_t step, int64_t row, int64_t strip, const float* d_step) {
         if (width - strip * 2 * W > W)
-            to_old_h<R, 2>(row, strip, d_step);
+            to_old_h<R, 2>(step, row, strip, d_step);
         else
-            to_old_h<R, 1>(row, strip, d_step);
+            to_old_h<R, 1>(step, row, strip, d_step);
     }
 
     template <int R, int N>
-    ALWAYS_INLINE void to_old_h(int64_t row, int64_t strip, const float* d_step) {
+    ALWAYS_INLINE void to_old_h(int64_t step, int64_t row, int64_t strip, const float* d_step) {
         V sums[R][N];
-        multiply(sums, row, of.of_h.strip(strip), d_step);
+        multiply(sums, row, of.of_h.strip(strip), d_step, strip ? 0 : step);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
             for (int n = 0; n < N; ++n) {
@@ -261,7 +268,7 @@ private:
     template <int R, int N>
     ALWAYS_INLINE void to_x(int64_t step, int64_t row, int64_t strip, const float* d_step) {
         V sums[R][N];
-        multiply(sums, row, of.of_x.strip(strip), d_step);
+        multiply(sums, row, of.of_x.strip(strip), d_step, 0);
         for (int r = 0; r < R; ++r) {
             const int64_t place = slice.place(row + r);
             float* const d_x = at(grads.x, schedule.time(call, step, place), schedule.sequence[place]);
@@ -327,9 +334,9 @@ inline void Backward::run() {
         of_h.pack(call.w_hh, panel);
         of_x.pack(call.w_ih, panel);
     });
-    in_parallel(n_threads, n_slices, [&](int64_t i, int64_t worker) {
+    in_parallel(n_threads, slices.n, [&](int64_t i, int64_t worker) {
         BackwardSlice{*this,
-                      Slice(call, i, n_slices),
+                      slices.slice[i],
                       d_gates + worker * chunk_rows * 4 * width,
                       inputs + worker * chunk_rows * n_inputs,
                       d_weights + i * 4 * width * n_inputs}

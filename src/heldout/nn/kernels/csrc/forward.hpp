@@ -54,6 +54,7 @@ struct Forward {
     const Call& call;
     const int64_t n_threads, n_panels, width;  // width: H filled up to whole panels
     const Schedule schedule;
+    const Slices slices;
     GateWeights weights;
     // (B, width) by place; two of each where a step reads the old one while it writes the new one. `fed` is what goes into the gates.
     float *h[2], *fed[2], *c, *mask;
@@ -64,6 +65,7 @@ struct Forward {
           n_panels((call.H + W - 1) / W),
           width(n_panels * W),
           schedule(call, arena),
+          slices(call),
           weights(call, n_panels, arena) {
         const int64_t n = call.B * width;
         for (float*& state : h) state = arena.floats(n);
@@ -74,18 +76,25 @@ struct Forward {
 
     void run() {
         in_parallel(n_threads, n_panels, [&](int64_t panel, int64_t) { weights.pack(call, panel); });
-        const int64_t n_slices = n_threads > 1 ? (call.B + kSliceRows - 1) / kSliceRows : 1;
-        in_parallel(n_threads, n_slices, [&](int64_t i, int64_t) { through_time(Slice(call, i, n_slices)); });
+        if (n_threads == 1)
+            through_time(slices.slice, slices.slice + slices.n);  // together: they share the weights in the cache
+        else
+            in_parallel(n_threads, slices.n, [&](int64_t i, int64_t) { through_time(slices.slice + i, slices.slice + i + 1); });
     }
 
 private:
-    void through_time(const Slice& slice) {
-        for (int64_t row = 0; row < slice.count; ++row) start(slice.place(row));
+    void through_time(const Slice* first, const Slice* last) {
+        for (const Slice* slice = first; slice < last; ++slice)
+            for (int64_t row = 0; row < slice->count; ++row) start(slice->place(row));
         for (int64_t step = 0; step < call.T; ++step) {
-            const int64_t n_rows = slice.up_to(schedule.active[step]);
             for (int64_t panel = 0; panel < n_panels; ++panel)
-                in_blocks<kRows>(n_rows, [&](auto size, int64_t row) { block<decltype(size)::value>(slice, step, panel, row); });
-            for (int64_t row = slice.up_to(schedule.active[step + 1]); row < n_rows; ++row) finish(slice.place(row), step + 1);
+                for (const Slice* slice = first; slice < last; ++slice)
+                    in_blocks<kRows>(slice->up_to(schedule.active[step]), [&](auto size, int64_t row) {
+                        block<decltype(size)::value>(*slice, step, panel, row);
+                    });
+            for (const Slice* slice = first; slice < last; ++slice)
+                for (int64_t row = slice->up_to(schedule.active[step + 1]); row < slice->up_to(schedule.active[step]); ++row)
+                    finish(slice->place(row), step + 1);
         }
     }
 
@@ -125,12 +134,14 @@ private:
         }
         add_products<R>(sums, x_rows, weights.of_x + panel * call.F * 4 * W, call.F);
         add_products<R>(sums, h_rows, weights.of_h + panel * call.H * 4 * W, call.H);
+        float* const saved = call.saved ? slice.saved(call, schedule, step, panel) + row * panel_floats(call.H - panel * W) : nullptr;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
-            keep(activate(sums[r][0], sums[r][1], sums[r][2], sums[r][3]), step, panel, slice.place(row + r));
+            keep(activate(sums[r][0], sums[r][1], sums[r][2], sums[r][3]), step, panel, slice.place(row + r),
+                 saved ? saved + r * panel_floats(call.H - panel * W) : nullptr);
     }
 
-    ALWAYS_INLINE void keep(const Gates& gates, int64_t step, int64_t panel, int64_t place) {
+    ALWAYS_INLINE void keep(const Gates& gates, int64_t step, int64_t panel, int64_t place, float* saved) {
         const int64_t b = schedule.sequence[place], cell = place * width + panel * W;
         const int64_t n_units = call.H - panel * W;
         const V old_c = load(c + cell);
@@ -147,8 +158,7 @@ private:
         store(h[(step + 1) % 2] + cell, new_h);
         if (mask) store(fed[(step + 1) % 2] + cell, new_h * load(mask + cell));
         store_part(at(call.out, schedule.time(call, step, place), b) + panel * W, new_h, n_units);
-        if (!call.saved) return;
-        float* const saved = saved_row(call, schedule, step, panel, place);
+        if (!saved) return;
         const int64_t size = smaller(W, n_units);
         store_part(saved, gates.i, n_units);
         store_part(saved + size, gates.f, n_units);

@@ -52,40 +52,21 @@ struct Schedule {
     }
 };
 
-// A second thread pays once there is about a quarter of a millisecond for it.
-constexpr int64_t kOperationsPerThread = 16 << 20;
-
-constexpr int64_t kSliceRows = 16;  // sequences of a slice, about
-
-ALWAYS_INLINE int64_t useful_threads(const Call& call) {
-    return smaller(call.threads, larger(1, call.T * call.B * 8 * call.H * (call.H + call.F) / kOperationsPerThread));
-}
-
 // Calls task(item, worker) for each item, in several threads (see for_each).
 template <class Task>
 void in_parallel(int64_t n_threads, int64_t n_items, Task task) {
     for_each(n_threads, n_items, [](void* context, int64_t item, int64_t worker) { (*static_cast<Task*>(context))(item, worker); }, &task);
 }
 
-// Places that go through time together, in one thread from the first step to the last: neighbours in memory, or every n-th where
-// lengths differ, as the long sequences come first.
-struct Slice {
-    int64_t first, stride, count;
+// A second thread pays once there is about a quarter of a millisecond for it.
+constexpr int64_t kOperationsPerThread = 16 << 20;
 
-    Slice(const Call& call, int64_t index, int64_t n_slices) {
-        const int64_t next = (index + 1) * call.B / n_slices;
-        first = call.lengths ? index : index * call.B / n_slices;
-        stride = call.lengths ? n_slices : 1;
-        count = call.lengths ? (call.B - index + n_slices - 1) / n_slices : next - first;
-    }
-
-    int64_t place(int64_t row) const { return first + row * stride; }
-    // How many of this slice's rows hold one of the first n places.
-    int64_t up_to(int64_t n) const { return n <= first ? 0 : smaller(count, (n - first - 1) / stride + 1); }
-};
+ALWAYS_INLINE int64_t useful_threads(const Call& call) {
+    return smaller(call.threads, larger(1, call.T * call.B * 8 * call.H * (call.H + call.F) / kOperationsPerThread));
+}
 
 // What the backward pass needs of a row, panel by panel: vectors of i, f, g, o, tanh c, and c as it is handed on. Of a last panel that
-// is not full only its real units are kept. All rows of a step and panel lie together.
+// is not full only its real units are kept.
 constexpr int kSaved = 6;
 
 ALWAYS_INLINE int64_t panel_floats(int64_t n_units) {
@@ -94,10 +75,39 @@ ALWAYS_INLINE int64_t panel_floats(int64_t n_units) {
 
 ALWAYS_INLINE int64_t row_floats(int64_t H) { return H / W * panel_floats(W) + panel_floats(H % W); }
 
-ALWAYS_INLINE float* saved_row(const Call& call, const Schedule& schedule, int64_t step, int64_t panel, int64_t place) {
-    return call.saved + schedule.before[step] * row_floats(call.H) + panel * schedule.active[step] * panel_floats(W) +
-           place * panel_floats(call.H - panel * W);
-}
+// Places that go through time together, in one thread from the first step to the last: neighbours in memory, or every n-th where
+// lengths differ, as the long sequences come first.
+struct Slice {
+    int64_t index, n_slices, first, stride, count;
+
+    int64_t place(int64_t row) const { return first + row * stride; }
+    // How many of this slice's rows hold one of the first n places, and how many of the rows of the slices before it.
+    int64_t up_to(int64_t n) const { return n <= first ? 0 : smaller(count, (n - first - 1) / stride + 1); }
+    int64_t before(int64_t n) const { return stride == 1 ? smaller(first, n) : n / n_slices * index + smaller(n % n_slices, index); }
+
+    // What is saved of a panel, the rows of a step one after another.
+    float* saved(const Call& call, const Schedule& schedule, int64_t step, int64_t panel) const {
+        const int64_t n = schedule.active[step];
+        return call.saved + (schedule.before[step] + before(n)) * row_floats(call.H) + panel * up_to(n) * panel_floats(W);
+    }
+};
+
+// The batch cut in slices. They depend on the sizes of the call alone, so that the number of threads does not change a bit.
+struct Slices {
+    static constexpr int64_t kRowsOfOne = 16, kMost = 16;  // about; at most
+    int64_t n;
+    Slice slice[kMost];
+
+    // As many as have work for a thread, unless their weight gradients would take much more memory than what is saved.
+    explicit Slices(const Call& call) {
+        const int64_t weights = 4 * call.H * (call.H + call.F), affordable = larger(2, call.T * call.B * row_floats(call.H) / (4 * weights));
+        n = larger(1, smaller((call.B + kRowsOfOne - 1) / kRowsOfOne, smaller(affordable, kMost)));
+        for (int64_t i = 0; i < n; ++i) {
+            const int64_t first = i * call.B / n, next = (i + 1) * call.B / n;
+            slice[i] = call.lengths ? Slice{i, n, i, n, (call.B - i + n - 1) / n} : Slice{i, n, first, 1, next - first};
+        }
+    }
+};
 
 // Zoneout: the share of the old state that W units keep at a step.
 ALWAYS_INLINE V kept_share(const Call& call, const float* keep, float rate, int64_t step, int64_t b, int64_t panel) {
