@@ -6,7 +6,10 @@ namespace heldout {
 namespace ISA {
 namespace {
 
-// The weights as the blocks read them: for each panel of W units and each input, W weights of every gate. Units past H are 0.
+// The width of the vectors for a panel: a last one that is at most half full has narrow ones.
+ALWAYS_INLINE int64_t panel_width(int64_t n_units) { return n_units > kWidth<Narrow> ? W : kWidth<Narrow>; }
+
+// The weights as the blocks read them: for each panel of W units and each input, a vector of every gate. Units past H are 0.
 struct GateWeights {
     float *of_x, *of_h, *bias;  // (panels, F, 4W), (panels, H, 4W), (panels, 4W)
 
@@ -16,32 +19,29 @@ struct GateWeights {
           bias(arena.floats(n_panels * 4 * W)) {}
 
     void pack(const Call& call, int64_t panel) {
-        pack_matrix(call.w_ih, call.F, call.H, panel, of_x + panel * call.F * 4 * W);
-        pack_matrix(call.w_hh, call.H, call.H, panel, of_h + panel * call.H * 4 * W);
-        for (int64_t k = 0; k < 4 * W; ++k) {
-            const int64_t unit = panel * W + k % W, row = k / W * call.H + unit;
-            bias[panel * 4 * W + k] = unit < call.H && call.bias_ih ? call.bias_ih[row] + call.bias_hh[row] : 0.0f;
-        }
-    }
-
-private:
-    static void pack_matrix(const float* weight, int64_t n_inputs, int64_t H, int64_t panel, float* packed) {
-        for (int64_t k = 0; k < 4 * W; ++k) {
-            const int64_t unit = panel * W + k % W;
-            const float* row = weight + (k / W * H + unit) * n_inputs;
-            for (int64_t j = 0; j < n_inputs; ++j) packed[j * 4 * W + k] = unit < H ? row[j] : 0.0f;
+        const int64_t width = panel_width(call.H - panel * W);
+        for (int64_t k = 0; k < 4 * width; ++k) {
+            const int64_t unit = panel * W + k % width, row = k / width * call.H + unit;
+            const bool real = unit < call.H;
+            float* const x = of_x + panel * call.F * 4 * W + k;
+            float* const h = of_h + panel * call.H * 4 * W + k;
+            for (int64_t j = 0; j < call.F; ++j) x[j * 4 * width] = real ? call.w_ih[row * call.F + j] : 0.0f;
+            for (int64_t j = 0; j < call.H; ++j) h[j * 4 * width] = real ? call.w_hh[row * call.H + j] : 0.0f;
+            bias[panel * 4 * W + k] = real && call.bias_ih ? call.bias_ih[row] + call.bias_hh[row] : 0.0f;
         }
     }
 };
 
 // sums[r][gate] += rows[r] . weights
-template <int R>
-ALWAYS_INLINE void add_products(V (&sums)[R][4], const float* const (&rows)[R], const float* weights, int64_t n_inputs) {
-    for (int64_t k = 0; k < n_inputs; ++k, weights += 4 * W) {
-        const V w0 = load(weights), w1 = load(weights + W), w2 = load(weights + 2 * W), w3 = load(weights + 3 * W);
+template <class X, int R>
+ALWAYS_INLINE void add_products(X (&sums)[R][4], const float* const (&rows)[R], const float* weights, int64_t n_inputs) {
+    constexpr int width = kWidth<X>;
+    for (int64_t k = 0; k < n_inputs; ++k, weights += 4 * width) {
+        const X w0 = load<X>(weights), w1 = load<X>(weights + width);
+        const X w2 = load<X>(weights + 2 * width), w3 = load<X>(weights + 3 * width);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-            const V input = all(rows[r][k]);
+            const X input = all<X>(rows[r][k]);
             sums[r][0] += input * w0;
             sums[r][1] += input * w1;
             sums[r][2] += input * w2;
@@ -90,7 +90,10 @@ private:
             for (int64_t panel = 0; panel < n_panels; ++panel)
                 for (const Slice* slice = first; slice < last; ++slice)
                     in_blocks<kRows>(slice->up_to(schedule.active[step]), [&](auto size, int64_t row) {
-                        block<decltype(size)::value>(*slice, step, panel, row);
+                        if (panel_width(call.H - panel * W) == W)
+                            block<V, decltype(size)::value>(*slice, step, panel, row);
+                        else
+                            block<Narrow, decltype(size)::value>(*slice, step, panel, row);
                     });
             for (const Slice* slice = first; slice < last; ++slice)
                 for (int64_t row = slice->up_to(schedule.active[step + 1]); row < slice->up_to(schedule.active[step]); ++row)
@@ -120,9 +123,9 @@ private:
     }
 
     // R rows of one panel: their gates stay in registers until the new h and c are made of them.
-    template <int R>
+    template <class X, int R>
     __attribute__((noinline)) void block(const Slice& slice, int64_t step, int64_t panel, int64_t row) {
-        V sums[R][4];
+        X sums[R][4];
         const float *x_rows[R], *h_rows[R];
         const float* const bias = weights.bias + panel * 4 * W;
 #pragma GCC unroll 8
@@ -130,10 +133,10 @@ private:
             const int64_t place = slice.place(row + r);
             x_rows[r] = at(call.x, schedule.time(call, step, place), schedule.sequence[place]);
             h_rows[r] = fed[step % 2] + place * width;
-            for (int gate = 0; gate < 4; ++gate) sums[r][gate] = load(bias + gate * W);
+            for (int gate = 0; gate < 4; ++gate) sums[r][gate] = load<X>(bias + gate * kWidth<X>);
         }
-        add_products<R>(sums, x_rows, weights.of_x + panel * call.F * 4 * W, call.F);
-        add_products<R>(sums, h_rows, weights.of_h + panel * call.H * 4 * W, call.H);
+        add_products(sums, x_rows, weights.of_x + panel * call.F * 4 * W, call.F);
+        add_products(sums, h_rows, weights.of_h + panel * call.H * 4 * W, call.H);
         float* const saved = call.saved ? slice.saved(call, schedule, step, panel) + row * panel_floats(call.H - panel * W) : nullptr;
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
@@ -141,22 +144,23 @@ private:
                  saved ? saved + r * panel_floats(call.H - panel * W) : nullptr);
     }
 
-    ALWAYS_INLINE void keep(const Gates& gates, int64_t step, int64_t panel, int64_t place, float* saved) {
+    template <class X>
+    ALWAYS_INLINE void keep(const Gates<X>& gates, int64_t step, int64_t panel, int64_t place, float* saved) {
         const int64_t b = schedule.sequence[place], cell = place * width + panel * W;
         const int64_t n_units = call.H - panel * W;
-        const V old_c = load(c + cell);
-        V new_c = gates.f * old_c + gates.i * gates.g;
-        const V squashed = tanh(new_c);
-        V new_h = gates.o * squashed;
+        const X old_c = load<X>(c + cell);
+        X new_c = gates.f * old_c + gates.i * gates.g;
+        const X squashed = tanh(new_c);
+        X new_h = gates.o * squashed;
         if (call.zoneout) {
-            const V keep_h = kept_share(call, call.keep_h, call.rate_h, step, b, panel);
-            const V keep_c = kept_share(call, call.keep_c, call.rate_c, step, b, panel);
-            new_h = keep_h * load(h[step % 2] + cell) + (1.0f - keep_h) * new_h;
+            const X keep_h = kept_share<X>(call, call.keep_h, call.rate_h, step, b, panel);
+            const X keep_c = kept_share<X>(call, call.keep_c, call.rate_c, step, b, panel);
+            new_h = keep_h * load<X>(h[step % 2] + cell) + (1.0f - keep_h) * new_h;
             new_c = keep_c * old_c + (1.0f - keep_c) * new_c;
         }
         store(c + cell, new_c);
         store(h[(step + 1) % 2] + cell, new_h);
-        if (mask) store(fed[(step + 1) % 2] + cell, new_h * load(mask + cell));
+        if (mask) store(fed[(step + 1) % 2] + cell, new_h * load<X>(mask + cell));
         store_part(at(call.out, schedule.time(call, step, place), b) + panel * W, new_h, n_units);
         if (!saved) return;
         const int64_t size = smaller(W, n_units);

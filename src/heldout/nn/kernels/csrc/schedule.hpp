@@ -110,9 +110,10 @@ struct Slices {
 };
 
 // Zoneout: the share of the old state that W units keep at a step.
-ALWAYS_INLINE V kept_share(const Call& call, const float* keep, float rate, int64_t step, int64_t b, int64_t panel) {
-    if (!keep) return all(rate);
-    return load_part(keep + (step * call.B + b) * call.H + panel * W, call.H - panel * W);
+template <class X = V>
+ALWAYS_INLINE X kept_share(const Call& call, const float* keep, float rate, int64_t step, int64_t b, int64_t panel) {
+    if (!keep) return all<X>(rate);
+    return load_part<X>(keep + (step * call.B + b) * call.H + panel * W, call.H - panel * W);
 }
 
 template <int n>

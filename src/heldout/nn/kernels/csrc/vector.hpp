@@ -35,95 +35,131 @@ constexpr int kRowsBack = 6;
 constexpr int kColumns = 4;
 #endif
 
-typedef float V __attribute__((vector_size(4 * W)));
-typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
+template <int n>
+struct Floats {
+    typedef float vector __attribute__((vector_size(4 * n)));
+};
+using V = Floats<W>::vector;
+using Narrow = Floats<W == 4 ? W : W / 2>::vector;  // for a last panel that is at most half full
+
+template <class X>
+constexpr int kWidth = sizeof(X) / sizeof(float);
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-
-ALWAYS_INLINE V load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
-ALWAYS_INLINE void store(float* p, V v) { *reinterpret_cast<Unaligned*>(p) = v; }
-ALWAYS_INLINE V all(float x) { return x - V{}; }
 
 ALWAYS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 ALWAYS_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 ALWAYS_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+template <class X = V>
+ALWAYS_INLINE X load(const float* p) {
+    X x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+}
+
+template <class X>
+ALWAYS_INLINE void store(float* p, X x) {
+    std::memcpy(p, &x, sizeof x);
+}
+
+template <class X = V>
+ALWAYS_INLINE X all(float x) {
+    return x - X{};
+}
 
 template <class Float>
 ALWAYS_INLINE Float* at(const Sequences<Float>& x, int64_t t, int64_t b) {
     return x.data + t * x.step + b * x.row;
 }
 
-// The first n floats, or W of them if n is more, and 0 behind; and back.
-ALWAYS_INLINE V load_part(const float* p, int64_t n) {
-    if (n >= W) return load(p);
+// The first n floats, or a vector full of them if n is more, and 0 behind; and back.
+template <class X = V>
+ALWAYS_INLINE X load_part(const float* p, int64_t n) {
+    if (n >= kWidth<X>) return load<X>(p);
 #if defined(__AVX512F__)
-    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+    if constexpr (kWidth<X> == 16)
+        return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+    else
+        return _mm256_maskz_loadu_ps(static_cast<__mmask8>((1u << n) - 1), p);
 #else
-    V v{};
-    for (int64_t i = 0; i < n; ++i) v[i] = p[i];
-    return v;
+    X x{};
+    for (int64_t i = 0; i < n; ++i) x[i] = p[i];
+    return x;
 #endif
 }
 
-ALWAYS_INLINE void store_part(float* p, V v, int64_t n) {
-    if (n >= W)
-        store(p, v);
-    else
+template <class X>
+ALWAYS_INLINE void store_part(float* p, X x, int64_t n) {
+    if (n >= kWidth<X>) return store(p, x);
 #if defined(__AVX512F__)
-        _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+    if constexpr (kWidth<X> == 16)
+        _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), x);
+    else
+        _mm256_mask_storeu_ps(p, static_cast<__mmask8>((1u << n) - 1), x);
 #else
-        for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+    for (int64_t i = 0; i < n; ++i) p[i] = x[i];
 #endif
 }
 
 // Not a number stays not a number, which is why the order of the operands matters: a diverged fit must show.
-ALWAYS_INLINE V clamp(V x, float limit) {
+template <class X>
+ALWAYS_INLINE X clamp(X x, float limit) {
 #if defined(__AVX512F__)
-    return _mm512_max_ps(all(-limit), _mm512_min_ps(all(limit), x));
+    if constexpr (kWidth<X> == 16)
+        return _mm512_max_ps(all<X>(-limit), _mm512_min_ps(all<X>(limit), x));
+    else
+        return _mm256_max_ps(all<X>(-limit), _mm256_min_ps(all<X>(limit), x));
 #else
-    x = x > limit ? all(limit) : x;
-    return x < -limit ? all(-limit) : x;
+    x = x > limit ? all<X>(limit) : x;
+    return x < -limit ? all<X>(-limit) : x;
 #endif
 }
 
+template <class X>
 struct Ratio {
-    V over, under;
+    X over, under;
 };
 
 // tanh x = x P(x^2) / Q(x^2) on [-8.3, 8.3] and constant outside: a minimax fit of the relative error (9e-8), which float32
 // arithmetic raises to 3.3e-7. Q lies in [1, 272], so that products of four of them are far from overflow.
-ALWAYS_INLINE Ratio tanh_ratio(V x) {
+template <class X>
+ALWAYS_INLINE Ratio<X> tanh_ratio(X x) {
     x = clamp(x, 8.3f);
-    const V s = x * x;
-    const V p = (((1.09252757e-08f * s + 1.89277488e-05f) * s + 3.39592225e-03f) * s + 1.32978529e-01f) * s + 9.99999940e-01f;
-    const V q = (((6.80482741e-07f * s + 3.12096439e-04f) * s + 2.55001448e-02f) * s + 4.66311723e-01f) * s + 1.0f;
+    const X s = x * x;
+    const X p = (((1.09252757e-08f * s + 1.89277488e-05f) * s + 3.39592225e-03f) * s + 1.32978529e-01f) * s + 9.99999940e-01f;
+    const X q = (((6.80482741e-07f * s + 3.12096439e-04f) * s + 2.55001448e-02f) * s + 4.66311723e-01f) * s + 1.0f;
     return {x * p, q};
 }
 
 // sigmoid x - 1/2 = tanh(x / 2) / 2, the same fit.
-ALWAYS_INLINE Ratio sigmoid_ratio(V x) {
+template <class X>
+ALWAYS_INLINE Ratio<X> sigmoid_ratio(X x) {
     x = clamp(x, 16.6f);
-    const V s = x * x;
-    const V p = (((1.06692146e-11f * s + 7.39365191e-08f) * s + 5.30612851e-05f) * s + 8.31115805e-03f) * s + 2.49999985e-01f;
-    const V q = (((2.65813571e-09f * s + 4.87650686e-06f) * s + 1.59375905e-03f) * s + 1.16577931e-01f) * s + 1.0f;
+    const X s = x * x;
+    const X p = (((1.06692146e-11f * s + 7.39365191e-08f) * s + 5.30612851e-05f) * s + 8.31115805e-03f) * s + 2.49999985e-01f;
+    const X q = (((2.65813571e-09f * s + 4.87650686e-06f) * s + 1.59375905e-03f) * s + 1.16577931e-01f) * s + 1.0f;
     return {x * p, q};
 }
 
-ALWAYS_INLINE V tanh(V x) {
-    const Ratio r = tanh_ratio(x);
+template <class X>
+ALWAYS_INLINE X tanh(X x) {
+    const Ratio<X> r = tanh_ratio(x);
     return r.over / r.under;
 }
 
+template <class X>
 struct Gates {
-    V i, f, g, o;
+    X i, f, g, o;
 };
 
 // The four gates from their sums, with one division for all.
-ALWAYS_INLINE Gates activate(V i, V f, V g, V o) {
-    const Ratio ri = sigmoid_ratio(i), rf = sigmoid_ratio(f), rg = tanh_ratio(g), ro = sigmoid_ratio(o);
-    const V left = ri.under * rf.under, right = rg.under * ro.under;
-    const V inverse = 1.0f / (left * right);
-    const V of_left = inverse * right, of_right = inverse * left;
+template <class X>
+ALWAYS_INLINE Gates<X> activate(X i, X f, X g, X o) {
+    const Ratio<X> ri = sigmoid_ratio(i), rf = sigmoid_ratio(f), rg = tanh_ratio(g), ro = sigmoid_ratio(o);
+    const X left = ri.under * rf.under, right = rg.under * ro.under;
+    const X inverse = 1.0f / (left * right);
+    const X of_left = inverse * right, of_right = inverse * left;
     return {0.5f + ri.over * (of_left * rf.under), 0.5f + rf.over * (of_left * ri.under), rg.over * (of_right * ro.under),
             0.5f + ro.over * (of_right * rg.under)};
 }
