@@ -53,6 +53,7 @@ struct Backward {
     int64_t chunk_rows;                // at most
     float* d_gates;                    // (threads, panels, rows of the chunk, 4W)
     float* inputs;                     // (threads, rows of the chunk, n_inputs)
+    float** d_x;                       // (threads, rows of the chunk): where the gradient of x goes
 
     Backward(const Call& call, const Gradients& grads, Arena& arena)
         : call(call),
@@ -76,6 +77,7 @@ struct Backward {
         chunk_rows = target_rows + (call.B + slices.n - 1) / slices.n;
         d_gates = arena.floats(n_threads * chunk_rows * 4 * width);
         inputs = arena.floats(wants_weights ? n_threads * chunk_rows * n_inputs : 0);
+        d_x = arena.pointers(grads.x.data ? n_threads * chunk_rows : 0);
     }
 
     void run();
@@ -105,7 +107,8 @@ private:
 struct BackwardSlice {
     const Backward& of;
     const Slice slice;
-    float *d_gates, *inputs, *d_weights;  // this thread's, this thread's, this slice's
+    float *d_gates, *inputs, **d_x;  // this thread's
+    float* d_weights;                // this slice's
     int64_t n_chunk = 0;                  // rows of the chunk
 
     const Call& call = of.call;
@@ -120,6 +123,7 @@ struct BackwardSlice {
             int64_t begin = end;
             for (n_chunk = 0; begin > 0 && n_chunk < of.target_rows; --begin) n_chunk += n_rows(begin - 1);
             for (int64_t step = end - 1, done = 0; step >= begin; done += n_rows(step--)) through_step(step, done);
+            if (grads.x.data) to_x();
             if (of.wants_weights) add_weight_gradients();
             end = begin;
         }
@@ -162,12 +166,11 @@ private:
         in_blocks<kRowsBack>(n, [&](auto size, int64_t row) {
             for (int64_t strip = 0; strip < of.of_h.n_strips; ++strip) to_old_h<decltype(size)::value>(step, row, strip, d_step);
         });
-        if (grads.x.data)
-            in_blocks<kRowsBack>(n, [&](auto size, int64_t row) {
-                for (int64_t strip = 0; strip < of.of_x.n_strips; ++strip) to_x<decltype(size)::value>(step, row, strip, d_step);
-            });
-        for (int64_t row = 0; of.wants_weights && row < n; ++row)
-            write_inputs(step, slice.place(row), inputs + (first + row) * n_inputs);
+        for (int64_t row = 0; row < n; ++row) {
+            const int64_t place = slice.place(row);
+            if (grads.x.data) d_x[first + row] = at(grads.x, schedule.time(call, step, place), schedule.sequence[place]);
+            if (of.wants_weights) write_inputs(step, place, inputs + (first + row) * n_inputs);
+        }
     }
 
     // The derivatives of W units through the gate functions.
@@ -257,26 +260,25 @@ private:
             }
     }
 
-    template <int R>
-    __attribute__((noinline)) void to_x(int64_t step, int64_t row, int64_t strip, const float* d_step) {
-        if (call.F - strip * 2 * W > W)
-            to_x<R, 2>(step, row, strip, d_step);
-        else
-            to_x<R, 1>(step, row, strip, d_step);
+    void to_x() {
+        for (int64_t strip = 0; strip < of.of_x.n_strips; ++strip)
+            in_blocks<kRowsBack>(n_chunk, [&](auto size, int64_t row) {
+                if (call.F - strip * 2 * W > W)
+                    to_x<decltype(size)::value, 2>(row, strip);
+                else
+                    to_x<decltype(size)::value, 1>(row, strip);
+            });
     }
 
     template <int R, int N>
-    ALWAYS_INLINE void to_x(int64_t step, int64_t row, int64_t strip, const float* d_step) {
+    __attribute__((noinline)) void to_x(int64_t row, int64_t strip) {
         V sums[R][N];
-        multiply(sums, row, of.of_x.strip(strip), d_step, 0);
-        for (int r = 0; r < R; ++r) {
-            const int64_t place = slice.place(row + r);
-            float* const d_x = at(grads.x, schedule.time(call, step, place), schedule.sequence[place]);
+        multiply(sums, row, of.of_x.strip(strip), d_gates, 0);
+        for (int r = 0; r < R; ++r)
             for (int n = 0; n < N; ++n) {
                 const int64_t column = strip * 2 * W + n * W;
-                store_part(d_x + column, sums[r][n], call.F - column);
+                store_part(d_x[row + r] + column, sums[r][n], call.F - column);
             }
-        }
     }
 
     void write_inputs(int64_t step, int64_t place, float* row) {
@@ -339,6 +341,7 @@ inline void Backward::run() {
                       slices.slice[i],
                       d_gates + worker * chunk_rows * 4 * width,
                       inputs + worker * chunk_rows * n_inputs,
+                      d_x + worker * chunk_rows,
                       d_weights + i * 4 * width * n_inputs}
             .run();
     });

@@ -18,6 +18,7 @@ struct Arena {
     }
     int32_t* ints(int64_t n) { return reinterpret_cast<int32_t*>(floats(n)); }
     int64_t* longs(int64_t n) { return reinterpret_cast<int64_t*>(floats(2 * n)); }
+    float** pointers(int64_t n) { return reinterpret_cast<float**>(floats(2 * n)); }
 };
 
 // Sequences by falling length, so that those which run at step s hold the first active[s] places.
