@@ -42,6 +42,7 @@ from torch.nn.functional import conv2d, linear
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import heldout
+from heldout.nn.kernels import describe
 
 FEATURES, BLOCK_S, SETTLE_S, MIN_BLOCKS, MEMORY_STEPS = 8, 0.02, 0.01, 5, 3
 HIDDEN, BATCH, STEPS = (16, 32, 50, 64, 128, 256), (32, 128), (30, 60, 200)
@@ -321,6 +322,7 @@ def main() -> None:
     torch.manual_seed(0)
     began = time.perf_counter()
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} CPUs")
+    print(describe())
     rows: list[Row] = []
     if "full" in asked.parts:
         rows += show("Full length: a training step", "ms", full_rows(grid(HIDDEN, STEPS), asked.seconds))

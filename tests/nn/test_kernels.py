@@ -4,6 +4,8 @@ import copy
 import math
 import multiprocessing
 import os
+import runpy
+import sys
 import threading
 import warnings
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from heldout.check import InputError
 from heldout.nn.kernels import describe, dispatch, native
@@ -386,6 +389,66 @@ def test_without_gradients_the_values_are_the_same(mode):
     assert not any(value.requires_grad for value in got)
 
 
+@needs_native
+@pytest.mark.parametrize("rates", [{}, {"recurrent_dropout": 0.5, "zoneout": 0.2, "weight_dropout": 0.3}])
+def test_a_checkpointed_layer_gives_the_same_gradients(rates):
+    layer = LSTM(3, 12, 2, bidirectional=True, **rates)
+    x, lengths = torch.randn(9, 5, 3, requires_grad=True), torch.tensor([9, 0, 4, 1, 9])
+
+    def gradients(run):
+        torch.manual_seed(3)
+        output, (h_n, c_n) = run()
+        total = output.square().sum() + h_n.sum() - c_n.square().sum()
+        return torch.autograd.grad(total, [x, *layer.parameters()])
+
+    want = gradients(lambda: layer(x, lengths=lengths))
+    # the masks are drawn again in the second forward pass, from the state of the source that was kept
+    got = gradients(lambda: checkpoint(layer, x, lengths=lengths, use_reentrant=False))
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+@needs_native
+def test_what_saved_tensor_hooks_give_back_may_lie_otherwise_in_memory():
+    call = make_call(6, 5, 3, 11)
+    want = run(native_lstm, call)
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda kept: kept.movedim(-1, 0).contiguous(), lambda kept: kept.movedim(0, -1)
+    ):
+        got = run(native_lstm, call)
+    assert_same_bits(got, want)
+
+
+@needs_native
+@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("wrong", [lambda x: x[..., :-1].contiguous(), torch.Tensor.half])
+def test_data_that_was_exchanged_before_backward_is_never_read_past_its_end(number, wrong):
+    call = make_call(4, 3, 2, 5)
+    outputs, _, _ = native_lstm(*call[:4], **call.options)
+    call.leaves[number].data = wrong(call.leaves[number].data)
+    with pytest.raises(RuntimeError, match="these types and shapes do not fit each other"):
+        outputs.sum().backward()
+
+
+@needs_native
+def test_masks_and_lengths_that_do_not_fit_are_refused():
+    call = make_call(4, 3, 2, 5)
+    keep_h, keep_c = call.options["zoneout"]
+    for wrong in (
+        {"recurrent_mask": torch.ones(2, 5)}, {"recurrent_mask": torch.ones(3, 5).double()},
+        {"zoneout": (keep_h[:3], keep_c)}, {"zoneout": (keep_h, keep_c[..., :4])}, {"lengths": torch.tensor([1, 2])},
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match="these types and shapes do not fit each other"):
+            native_lstm(*call[:4], **call.options | wrong)
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+def test_lengths_of_any_whole_type_are_taken_and_held_within_the_steps(dtype):
+    call = make_call(8, 5, 3, 6)._replace(options={"lengths": torch.tensor([8, 0, 200, 3, 9]).to(dtype)})
+    within = call._replace(options={"lengths": torch.tensor([8, 0, 8, 3, 8])})
+    assert_same_bits(run(native_lstm, call), run(native_lstm, within))
+
+
 # --- threads, processes, memory ----------------------------------------------------------------------------------------
 
 
@@ -549,6 +612,30 @@ def test_native_is_left_out_where_something_follows_the_tensors(masked):
     torch.jit.trace(look, (x,), check_trace=False)
     assert len(seen) >= 9
     assert [kernel.__name__ for kernel in seen] == [elsewhere.__name__] * len(seen)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ModuleNotFoundError("No module named '_native'"), "it was not built when heldout was installed: No module named '_native'"),
+        (ImportError("libstdc++.so.6: cannot open"), "libstdc++.so.6: cannot open"),
+    ],
+)  # fmt: skip
+def test_an_extension_that_cannot_be_imported_is_missing_for_the_reason_that_the_import_gave(
+    error, reason, monkeypatch
+):
+    name = "heldout.nn.kernels._native"
+
+    class Finder:
+        @staticmethod
+        def find_spec(wanted, path=None, target=None):
+            if wanted == name:
+                raise error
+
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    found = runpy.run_path(native.__file__)
+    assert (found["missing"], found["instruction_sets"]) == (reason, ())
 
 
 def test_a_missing_kernel_is_told_once_and_only_where_it_costs(monkeypatch):

@@ -12,15 +12,12 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 
 from heldout.check import InputError
 from heldout.nn.lstm import LSTM
-from heldout.nn.masks import draw, drop
+from heldout.nn.masks import draw, drop, keep
 from heldout.nn.networks import Network, Shape
 from heldout.nn.recurrence import lstm_recurrence, plain_lstm
 from heldout.recipe import Recipe
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:LSTM with projections is not supported with oneDNN",
-    "ignore:heldout. .* because the native kernel is missing",
-)
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 RATES = {
     "input": {"input_dropout": 0.5},
@@ -421,7 +418,22 @@ def test_dropping_keeps_the_mean_and_drops_at_its_rate():
         assert dropped.mean().item() == pytest.approx(3, abs=0.06)
         assert (dropped == 0).float().mean().item() == pytest.approx(rate, abs=0.01)
     assert drop(x, 0.0, x.shape, None) is x
-    assert torch.equal(draw(0.5, (9,), x, seeded()), draw(0.5, (9,), x.double(), seeded()).float())
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.7])
+def test_masks_hold_two_values_in_the_wanted_type_and_the_source_alone_decides_where(rate):
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        like = torch.zeros(1, dtype=dtype)
+        uniform = torch.rand(50, 40, generator=seeded())
+        dropped = keep(rate, (50, 40), like, seeded())
+        hit = draw(rate, (50, 40), like, seeded())
+        scale = 1 / (1 - torch.tensor(rate, dtype=torch.float64))
+        torch.testing.assert_close(dropped, ((uniform >= rate) * scale).to(dtype), rtol=1e-15, atol=0)
+        assert torch.equal(hit, (uniform < rate).to(dtype))
+        torch.manual_seed(8)
+        default = keep(rate, (50, 40), like, None)
+        torch.manual_seed(8)
+        assert torch.equal(keep(rate, (50, 40), like, None), default)
 
 
 def test_output_dropout_keeps_the_mean_of_the_output():

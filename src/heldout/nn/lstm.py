@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from heldout.check import InputError, check_choice, check_number
 from heldout.nn.kernels.dispatch import Kernel, choose
-from heldout.nn.masks import draw, drop
+from heldout.nn.masks import draw, drop, keep
 from heldout.nn.recurrence import fused_lstm
 
 State = tuple[Tensor, Tensor]
@@ -211,18 +211,19 @@ class LSTM(nn.LSTM):
             return self._forward_packed(input, hx, generator)
         self._check(input, hx, self.batch_first)
         x, hx = self._in_own_type(input, hx)
-        kernel = self._kernel(x, hx)
+        weights = self.all_weights
+        kernel = self._kernel(x, hx, weights)
         if kernel is fused_lstm and lengths is None and not any(self._rate(name) for name in _DROPOUTS):
             return super().forward(input, hx)
 
         if x.dim() == 2:
             hx = None if hx is None else (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
-            output, (h_n, c_n) = self._layers(kernel, x.unsqueeze(1), hx, lengths, generator)
+            output, (h_n, c_n) = self._layers(kernel, weights, x.unsqueeze(1), hx, lengths, generator)
             return output.squeeze(1), (h_n.squeeze(1), c_n.squeeze(1))
         if self.batch_first:
-            output, state = self._layers(kernel, x.transpose(0, 1), hx, lengths, generator)
+            output, state = self._layers(kernel, weights, x.transpose(0, 1), hx, lengths, generator)
             return output.transpose(0, 1), state
-        return self._layers(kernel, x, hx, lengths, generator)
+        return self._layers(kernel, weights, x, hx, lengths, generator)
 
     def _forward_packed(
         self, packed: PackedSequence, hx: State | None, generator: torch.Generator | None
@@ -230,7 +231,8 @@ class LSTM(nn.LSTM):
         x, own = pad_packed_sequence(packed)  # (T, B, F), in the caller's order, as hx is
         self._check(x, hx, batch_first=False)
         x, hx = self._in_own_type(x, hx)
-        output, state = self._layers(self._kernel(x, hx), x, hx, own, generator)
+        weights = self.all_weights
+        output, state = self._layers(self._kernel(x, hx, weights), weights, x, hx, own, generator)
         if packed.sorted_indices is not None:
             output, own = output[:, packed.sorted_indices], own[packed.sorted_indices.to(own.device)]
         data = pack_padded_sequence(output, own).data
@@ -239,12 +241,13 @@ class LSTM(nn.LSTM):
     def _in_own_type(self, x: Tensor, hx: State | None) -> tuple[Tensor, State | None]:
         """Give the input in the weights' type, from which it differs under autocast only."""
         dtype = self.weight_ih_l0.dtype
-        return x.to(dtype), None if hx is None else (hx[0].to(dtype), hx[1].to(dtype))
+        x = x if x.dtype is dtype else x.to(dtype)
+        return x, None if hx is None else (hx[0].to(dtype), hx[1].to(dtype))
 
-    def _kernel(self, x: Tensor, hx: State | None) -> Kernel:
+    def _kernel(self, x: Tensor, hx: State | None, weights: list[list[nn.Parameter]]) -> Kernel:
         by_sequence = self._rate("recurrent_dropout") > 0 and self.recurrent_mask == "sequence"
         return choose(
-            [x, *(hx or ()), *chain(*self.all_weights)],
+            [x, *(hx or ()), *chain(*weights)],
             masked=by_sequence or any(self.zoneout),
             projected=self.proj_size > 0,
         )
@@ -252,6 +255,7 @@ class LSTM(nn.LSTM):
     def _layers(
         self,
         kernel: Kernel,
+        weights: list[list[nn.Parameter]],
         x: Tensor,
         hx: State | None,
         lengths: Tensor | Sequence[int] | None,
@@ -261,27 +265,30 @@ class LSTM(nn.LSTM):
         if kernel is not fused_lstm and _in_autocast(kind):
             # in full precision, but with the type that torch's kernel gives
             with torch.autocast(kind, enabled=False):
-                output, (h_n, c_n) = self._layers(kernel, x, hx, lengths, generator)
+                output, (h_n, c_n) = self._layers(kernel, weights, x, hx, lengths, generator)
             dtype = x.dtype if x.dtype is torch.float64 else torch.get_autocast_dtype(kind)
             return output.to(dtype), (h_n.to(dtype), c_n.to(dtype))
 
         n_batch, n_directions = x.shape[1], 2 if self.bidirectional else 1
-        if hx is None:  # one row of zeros serves every layer and direction
-            h_0, c_0 = ((x.new_zeros(shape[1:]),) * shape[0] for shape in self._state_shapes(n_batch))
+        if (
+            hx is None
+        ):  # one row of zeros serves every layer and direction, and h and c where they are as long
+            (rows, *h_shape), (_, *c_shape) = self._state_shapes(n_batch)
+            zeros = x.new_zeros(c_shape)
+            h_0, c_0 = (zeros if h_shape == c_shape else x.new_zeros(h_shape),) * rows, (zeros,) * rows
         else:
             h_0, c_0 = (value.unbind() for value in hx)
         if lengths is not None:
             lengths = _check_lengths(lengths, x)
         x = drop(x, self._rate("input_dropout"), x.shape[1:], generator)
-        all_weights = self.all_weights
         last_h, last_c = [], []
         for layer in range(self.num_layers):
             outputs = []
             for k in range(layer * n_directions, (layer + 1) * n_directions):
                 state = h_0[k], c_0[k]
-                weights, masks = self._draw(all_weights[k], len(x), state, generator)
+                own, masks = self._draw(weights[k], len(x), state, generator)
                 output, h, c = kernel(
-                    x, *state, weights, lengths=lengths, backwards=k % n_directions == 1, **masks
+                    x, *state, own, lengths=lengths, backwards=k % n_directions == 1, **masks
                 )
                 outputs.append(output)
                 last_h.append(h)
@@ -290,6 +297,8 @@ class LSTM(nn.LSTM):
             x = drop(x, self._rate("output_dropout"), x.shape[1:], generator)
             if layer < self.num_layers - 1:
                 x = drop(x, self._rate("dropout"), x.shape, generator)
+        if len(last_h) == 1:  # a view costs less than a copy
+            return x, (last_h[0].unsqueeze(0), last_c[0].unsqueeze(0))
         return x, (torch.stack(last_h), torch.stack(last_c))
 
     def _draw(
@@ -304,7 +313,7 @@ class LSTM(nn.LSTM):
             if self.recurrent_mask == "batch":  # W (m * h) is (W * m) h where all sequences share m
                 weight_hh = drop(weight_hh, rate, weight_hh.shape[1:], generator)
             else:
-                masks["recurrent_mask"] = (1 - draw(rate, h.shape, h, generator)) / (1 - rate)
+                masks["recurrent_mask"] = keep(rate, h.shape, h, generator)
         if any(self.zoneout):
             masks["zoneout"] = self.zoneout
             if self.training:
@@ -349,11 +358,11 @@ class LSTM(nn.LSTM):
 
     def _check_type(self, name: str, given: Tensor) -> None:
         dtype = self.weight_ih_l0.dtype
-        cast = given.is_floating_point() and _in_autocast(given.device.type)
-        if given.dtype != dtype and not cast:
-            raise InputError(
-                f"LSTM: {name} must be {dtype}, as the weights are, got {given.dtype}: convert one of them"
-            )
+        if given.dtype is dtype or (given.is_floating_point() and _in_autocast(given.device.type)):
+            return
+        raise InputError(
+            f"LSTM: {name} must be {dtype}, as the weights are, got {given.dtype}: convert one of them"
+        )
 
     def extra_repr(self) -> str:
         """Give the arguments that are not at their defaults."""

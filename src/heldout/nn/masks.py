@@ -29,13 +29,33 @@ def draw(rate: float, shape: Sequence[int], like: Tensor, generator: torch.Gener
     >>> draw(0.25, (1000,), torch.zeros(1), torch.Generator().manual_seed(0)).mean()
     tensor(0.2510)
     """
-    device = like.device if generator is None else generator.device
-    hit = torch.rand(shape, generator=generator, device=device, dtype=torch.float32) < rate
-    return hit.to(like.device, like.dtype)
+    return _uniform(shape, like, generator).lt_(rate).to(like.device, like.dtype)
+
+
+def keep(rate: float, shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw a tensor that is 0 with probability ``rate`` and 1 / (1 - rate) otherwise, so that its mean is 1.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+        The probability of dropping.
+    shape, like, generator
+        As in `draw`.
+
+    Returns
+    -------
+    Tensor of the given shape
+
+    Examples
+    --------
+    >>> keep(0.5, (4,), torch.zeros(1), torch.Generator().manual_seed(0))
+    tensor([0., 2., 0., 0.])
+    """
+    return _uniform(shape, like, generator).ge_(rate).to(like.device, like.dtype).div_(1 - rate)
 
 
 def drop(x: Tensor, rate: float, shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
-    """Multiply by a mask that is 0 with probability ``rate`` and 1 / (1 - rate) otherwise, so that the mean is kept.
+    """Multiply by a mask from `keep`, so that the mean is kept.
 
     Parameters
     ----------
@@ -58,4 +78,10 @@ def drop(x: Tensor, rate: float, shape: Sequence[int], generator: torch.Generato
     tensor([[0., 2., 0., 0.],
             [0., 2., 0., 0.]])
     """
-    return x * ((1 - draw(rate, shape, x, generator)) / (1 - rate)) if rate else x
+    return x * keep(rate, shape, x, generator) if rate else x
+
+
+def _uniform(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    if generator is None:  # not passed on: torch.compile takes no generator, None neither, where shapes vary
+        return torch.rand(shape, device=like.device, dtype=torch.float32)
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)

@@ -15,10 +15,12 @@ from torch.autograd import Function
 from heldout.nn.recurrence import plain_lstm
 
 try:
-    from heldout.nn.kernels import _native
+    import heldout.nn.kernels._native as _native  # "from ... import" would blame an import that goes in a circle
 except ImportError as error:
     _KERNELS: dict[str, Any] = {}
     missing: str | None = str(error)
+    if isinstance(error, ModuleNotFoundError):
+        missing = f"it was not built when heldout was installed: {error}"
 else:
     _KERNELS = {kernel.isa: kernel for kernel in _native.kernels()}
     missing = None
@@ -71,13 +73,15 @@ def native_lstm(
     --------
     >>> layer = torch.nn.LSTM(4, 3)
     >>> zeros = torch.zeros(2, 3)
-    >>> outputs, h_n, c_n = native_lstm(torch.randn(5, 2, 4), zeros, zeros, layer.all_weights[0])
+    >>> kernel = plain_lstm if missing else native_lstm
+    >>> outputs, h_n, c_n = kernel(torch.randn(5, 2, 4), zeros, zeros, layer.all_weights[0])
     >>> outputs.shape
     torch.Size([5, 2, 3])
     """
     inputs = _Inputs(x, h0, c0, *weights)
     if lengths is not None:
-        lengths = lengths.clone(memory_format=torch.contiguous_format)  # the caller may write to his
+        # a copy, as the caller may write to his, of what plain_lstm makes of any numbers
+        lengths = lengths.clamp(0, len(x)).to("cpu", torch.int64).contiguous()
     fixed = _Fixed(recurrent_mask, zoneout, lengths, backwards)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
         return _Recurrence.apply(fixed, *inputs)  # type: ignore[no-untyped-call]  # torch has no types here
@@ -125,8 +129,8 @@ class _Recurrence(Function):
 def _forward(
     kernel: Any, fixed: _Fixed, inputs: _Inputs, *, for_backward: bool
 ) -> tuple[Tensor, Tensor, Tensor, Any]:
-    outputs = inputs.x.new_empty(*inputs.x.shape[:2], inputs.h0.shape[1])
-    h_n, c_n = (torch.empty_like(state, memory_format=DENSE) for state in (inputs.h0, inputs.c0))
+    new, state = inputs.x.new_empty, inputs.h0.shape
+    outputs, h_n, c_n = new((len(inputs.x), *state)), new(state), new(state)
     call, _alive = _describe(fixed, inputs, outputs)
     return outputs, h_n, c_n, kernel.forward(call, h_n.data_ptr(), c_n.data_ptr(), for_backward)
 
@@ -174,46 +178,51 @@ def _differentiable_backward(
     return [next(found) if needs else None for needs in needed]
 
 
-def _describe(fixed: _Fixed, inputs: _Inputs, outputs: Tensor) -> tuple[Any, tuple[Any, ...]]:
+def _describe(fixed: _Fixed, inputs: _Inputs, outputs: Tensor) -> tuple[Any, list[Tensor | None]]:
     """Give a call as the extension takes it, and what owns the memory it speaks of."""
-    inputs = _Inputs(*(None if tensor is None else _dense(tensor) for tensor in inputs))
-    (n_steps, n_batch, n_features), (_, n_units) = inputs.x.shape, inputs.h0.shape
-    state, gates = (n_batch, n_units), 4 * n_units
-    shapes = [tuple(tensor.shape) for tensor in inputs[1:] if tensor is not None]
-    if shapes != [state, state, (gates, n_features), (gates, n_units), (gates,), (gates,)][: len(shapes)]:
-        # the data of a parameter was exchanged, perhaps: reading on would be reading elsewhere
-        raise RuntimeError(
-            f"native_lstm: h0, c0 and weights of shapes {shapes} do not fit x {inputs.x.shape}"
-        )
-    mask = None if fixed.recurrent_mask is None else _dense(fixed.recurrent_mask)
-    keep, rates = zip(*(_share(share) for share in fixed.zoneout or (0.0, 0.0)), strict=True)
+    (keep_h, rate_h), (keep_c, rate_c) = map(_share, fixed.zoneout or (0.0, 0.0))
+    read = [_dense(tensor) for tensor in (*inputs, outputs, fixed.recurrent_mask, keep_h, keep_c)]
+    x, h0, c0, w_ih, w_hh, b_ih, b_hh, outputs, mask, keep_h, keep_c = read
+    n_steps, n_batch, n_features = x.shape
+    n_units = w_hh.shape[1]
+    state, steps, gates = (n_batch, n_units), (n_steps, n_batch, n_units), (4 * n_units,)
+    weights = (*gates, n_features), (*gates, n_units), gates, gates
+    # what the shapes promise is read: the data of a parameter may have been exchanged between forward and backward
+    fit = all(map(_fits, read, (x.shape, state, state, *weights, steps, state, steps, steps)))
+    if not fit or (fixed.lengths is not None and len(fixed.lengths) != n_batch):
+        found = [
+            tensor if tensor is None else (tensor.dtype, *tensor.shape) for tensor in (*read, fixed.lengths)
+        ]
+        raise RuntimeError(f"native_lstm: these types and shapes do not fit each other: {found}")
     call = _native.Call(
         (n_steps, n_batch, n_features, n_units),
         torch.get_num_threads(),
         fixed.backwards,
         _address(fixed.lengths),
-        _strided(inputs.x),
-        (_address(inputs.h0), _address(inputs.c0)),
-        (_address(inputs.w_ih), _address(inputs.w_hh), _address(inputs.b_ih), _address(inputs.b_hh)),
+        _strided(x),
+        (h0.data_ptr(), c0.data_ptr()),
+        (w_ih.data_ptr(), w_hh.data_ptr(), _address(b_ih), _address(b_hh)),
         _address(mask),
         fixed.zoneout is not None,
-        (_address(keep[0]), _address(keep[1])),
-        rates,
+        (_address(keep_h), _address(keep_c)),
+        (rate_h, rate_c),
         _strided(outputs),
     )
-    return call, (inputs, mask, keep)
+    return call, read
 
 
 def _share(share: Tensor | float) -> tuple[Tensor | None, float]:
-    if isinstance(share, Tensor) and share.dim():
-        return share.contiguous(), 0.0
-    return None, float(share)
+    return (share.contiguous(), 0.0) if isinstance(share, Tensor) and share.dim() else (None, float(share))
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    if tensor.dim() == 3 and tensor.stride(2) == 1:  # steps and sequences may lie anywhere
-        return tensor
+def _dense(tensor: Any) -> Any:
+    if tensor is None or tensor.is_contiguous() or (tensor.dim() == 3 and tensor.stride(2) == 1):
+        return tensor  # steps and sequences may lie anywhere
     return tensor.contiguous()
+
+
+def _fits(tensor: Tensor | None, shape: tuple[int, ...]) -> bool:
+    return tensor is None or (tensor.dtype is torch.float32 and tensor.shape == shape)
 
 
 def _address(tensor: Tensor | None) -> int:
