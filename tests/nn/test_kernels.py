@@ -30,6 +30,7 @@ from heldout.nn.recurrence import fused_lstm, plain_lstm
 needs_native = pytest.mark.skipif(native.missing is not None, reason=f"no native kernel: {native.missing}")
 sanitized = "asan" in os.environ.get("LD_PRELOAD", "")
 RESULTS = ("outputs", "h_n", "c_n")
+BUSY = 60, 60  # T and B that are worth several threads
 WORK = 10**8  # products in one example's recurrence: some milliseconds of the plain one
 
 
@@ -453,9 +454,9 @@ def test_lengths_of_any_whole_type_are_taken_and_held_within_the_steps(dtype):
 
 
 @needs_native
-@pytest.mark.parametrize(("B", "H"), [(1, 20), (37, 24), (100, 70)])
-def test_the_number_of_threads_does_not_change_a_bit(B, H):
-    call = make_call(11, B, 5, H)
+@pytest.mark.parametrize(("T", "B", "H"), [(11, 1, 20), (*BUSY, 50), (40, 100, 70)])
+def test_the_number_of_threads_does_not_change_a_bit(T, B, H):
+    call = make_call(T, B, 5, H)
     found = []
     for number in (1, 2, 3, 5):
         with threads(number):
@@ -465,9 +466,21 @@ def test_the_number_of_threads_does_not_change_a_bit(B, H):
 
 
 @needs_native
+def test_a_large_call_is_shared_among_threads_and_a_small_one_is_not():
+    started = []
+    for T, B in (2, 2), BUSY:
+        before = psutil.Process().num_threads()
+        with threads(9):
+            native_lstm(*make_call(T, B, 5, 80, mask=False, zoneout=None)[:4])
+        started.append(psutil.Process().num_threads() - before)
+    assert started[0] == 0
+    assert started[1] > 0
+
+
+@needs_native
 @pytest.mark.parametrize("number", [1, 2])
 def test_calls_from_two_threads_at_once_give_what_each_gives_alone(number):
-    own = [make_call(20, 17, 5, 30, seed=seed) for seed in (1, 2)]
+    own = [make_call(*BUSY, 5, 50, seed=seed) for seed in (1, 2)]
     with threads(number):
         alone = [run(native_lstm, call) for call in own]
         together = [[], []]
@@ -492,7 +505,7 @@ def test_calls_from_two_threads_at_once_give_what_each_gives_alone(number):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("number", [1, 2])
 def test_it_works_in_a_forked_process_even_after_its_own_threads_were_in_use(number):
-    call = make_call(10, 16, 4, 20)
+    call = make_call(*BUSY, 4, 50)
 
     def same():
         try:
@@ -562,7 +575,7 @@ def chosen(dtype=torch.float32, device="cpu", masked=False, projected=False):
         torch.zeros(2, dtype=dtype, device=device),
         nn.Parameter(torch.zeros(2, dtype=dtype, device=device)),
     ]
-    return dispatch.choose(tensors, masked=masked, projected=projected)
+    return dispatch.choose(tensors, masked=masked, projected=projected, ragged=False, n_sequences=1)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -594,7 +607,7 @@ def test_native_is_left_out_where_something_follows_the_tensors(masked):
             return function(*args, **(kwargs or {}))
 
     def look(x):
-        seen.append(dispatch.choose([x], masked=masked, projected=False))
+        seen.append(dispatch.choose([x], masked=masked, projected=False, ragged=False, n_sequences=1))
         return x
 
     x = torch.zeros(2)

@@ -212,7 +212,7 @@ class LSTM(nn.LSTM):
         self._check(input, hx, self.batch_first)
         x, hx = self._in_own_type(input, hx)
         weights = self.all_weights
-        kernel = self._kernel(x, hx, weights)
+        kernel = self._kernel(x, hx, weights, ragged=lengths is not None)
         if kernel is fused_lstm and lengths is None and not any(self._rate(name) for name in _DROPOUTS):
             return super().forward(input, hx)
 
@@ -232,7 +232,9 @@ class LSTM(nn.LSTM):
         self._check(x, hx, batch_first=False)
         x, hx = self._in_own_type(x, hx)
         weights = self.all_weights
-        output, state = self._layers(self._kernel(x, hx, weights), weights, x, hx, own, generator)
+        output, state = self._layers(
+            self._kernel(x, hx, weights, ragged=True), weights, x, hx, own, generator
+        )
         if packed.sorted_indices is not None:
             output, own = output[:, packed.sorted_indices], own[packed.sorted_indices.to(own.device)]
         data = pack_padded_sequence(output, own).data
@@ -244,12 +246,16 @@ class LSTM(nn.LSTM):
         x = x if x.dtype is dtype else x.to(dtype)
         return x, None if hx is None else (hx[0].to(dtype), hx[1].to(dtype))
 
-    def _kernel(self, x: Tensor, hx: State | None, weights: list[list[nn.Parameter]]) -> Kernel:
+    def _kernel(
+        self, x: Tensor, hx: State | None, weights: list[list[nn.Parameter]], *, ragged: bool
+    ) -> Kernel:
         by_sequence = self._rate("recurrent_dropout") > 0 and self.recurrent_mask == "sequence"
         return choose(
             [x, *(hx or ()), *chain(*weights)],
             masked=by_sequence or any(self.zoneout),
             projected=self.proj_size > 0,
+            ragged=ragged,
+            n_sequences=x.shape[0 if self.batch_first else 1] if x.dim() == 3 else 1,
         )
 
     def _layers(

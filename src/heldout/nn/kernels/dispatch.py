@@ -25,7 +25,9 @@ _MASKS = "a recurrent mask per sequence or zoneout"
 _warned = False
 
 
-def choose(tensors: Sequence[Tensor], *, masked: bool, projected: bool) -> Kernel:
+def choose(
+    tensors: Sequence[Tensor], *, masked: bool, projected: bool, ragged: bool, n_sequences: int
+) -> Kernel:
     """Choose what runs the recurrence of a call.
 
     Parameters
@@ -36,6 +38,10 @@ def choose(tensors: Sequence[Tensor], *, masked: bool, projected: bool) -> Kerne
         Whether a recurrent mask per sequence or zoneout is in force, which only native and plain know.
     projected : bool
         Whether the layer projects its output, which native does not know.
+    ragged : bool
+        Whether there are lengths.
+    n_sequences : int
+        B, the size of the batch.
 
     Returns
     -------
@@ -49,14 +55,18 @@ def choose(tensors: Sequence[Tensor], *, masked: bool, projected: bool) -> Kerne
 
     Examples
     --------
-    >>> choose([torch.zeros(5, 2, 3, dtype=torch.float64)], masked=True, projected=False).__name__
+    >>> x = torch.zeros(5, 2, 3, dtype=torch.float64)
+    >>> choose([x], masked=True, projected=False, ragged=False, n_sequences=2).__name__
     'plain_lstm'
     """
     reason = _not_native(tensors, projected=projected)
     if forced := os.environ.get(VARIABLE):
         return _forced(forced, reason, masked=masked)
-    # Native is the faster one at every size measured (docs/layer.md); a size at which it is not would be named here.
-    if reason is None and native.missing is None:
+    if (
+        reason is None
+        and native.missing is None
+        and (masked or ragged or not _fused_is_faster(tensors[-1], n_sequences))
+    ):
         return native.native_lstm
     if not masked:
         return fused_lstm
@@ -97,6 +107,12 @@ def describe() -> str:
     if forced := os.environ.get(VARIABLE):
         lines.append(f"{VARIABLE}={forced} is set: {forced} is taken, or an error where it cannot be")
     return "\n".join(lines)
+
+
+def _fused_is_faster(weight: Tensor, n_sequences: int) -> bool:
+    """Whether the sequences are too few for all threads: native cuts the batch, torch the units too (docs/decisions.md)."""
+    threads = torch.get_num_threads()
+    return threads > 1 and n_sequences < 8 * threads and len(weight) >= 4 * 256
 
 
 def _not_native(tensors: Sequence[Tensor], *, projected: bool) -> str | None:

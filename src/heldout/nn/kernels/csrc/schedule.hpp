@@ -102,7 +102,8 @@ struct Slices {
     // As many as have work for a thread, unless their weight gradients would take much more memory than what is saved.
     explicit Slices(const Call& call) {
         const int64_t weights = 4 * call.H * (call.H + call.F), affordable = larger(2, call.T * call.B * row_floats(call.H) / (4 * weights));
-        n = larger(1, smaller((call.B + kRowsOfOne - 1) / kRowsOfOne, smaller(affordable, kMost)));
+        const int64_t useful = larger(call.B < 8 ? 1 : 2, (call.B + kRowsOfOne - 1) / kRowsOfOne);
+        n = smaller(useful, smaller(affordable, kMost));
         for (int64_t i = 0; i < n; ++i) {
             const int64_t first = i * call.B / n, next = (i + 1) * call.B / n;
             slice[i] = call.lengths ? Slice{i, n, i, n, (call.B - i + n - 1) / n} : Slice{i, n, first, 1, next - first};
