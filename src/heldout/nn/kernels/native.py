@@ -189,7 +189,8 @@ def _describe(fixed: _Fixed, inputs: _Inputs, outputs: Tensor) -> tuple[Any, lis
     weights = (*gates, n_features), (*gates, n_units), gates, gates
     # what the shapes promise is read: the data of a parameter may have been exchanged between forward and backward
     fit = all(map(_fits, read, (x.shape, state, state, *weights, steps, state, steps, steps)))
-    if not fit or (fixed.lengths is not None and len(fixed.lengths) != n_batch):
+    known = n_units > 0 and (b_ih is None) == (b_hh is None) and max(n_steps, n_batch) < 2**31
+    if not fit or not known or (fixed.lengths is not None and len(fixed.lengths) != n_batch):
         found = [
             tensor if tensor is None else (tensor.dtype, *tensor.shape) for tensor in (*read, fixed.lengths)
         ]
@@ -222,7 +223,7 @@ def _dense(tensor: Any) -> Any:
 
 
 def _fits(tensor: Tensor | None, shape: tuple[int, ...]) -> bool:
-    return tensor is None or (tensor.dtype is torch.float32 and tensor.shape == shape)
+    return tensor is None or (tensor.dtype is torch.float32 and tensor.is_cpu and tensor.shape == shape)
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -75,9 +75,10 @@ struct Backward {
         mask = call.mask ? arena.floats(n) : nullptr;
         d_weights = arena.floats(wants_weights ? slices.n * 4 * width * n_inputs : 0);
         chunk_rows = target_rows + (call.B + slices.n - 1) / slices.n;
-        d_gates = arena.floats(n_threads * chunk_rows * 4 * width);
-        inputs = arena.floats(wants_weights ? n_threads * chunk_rows * n_inputs : 0);
-        d_x = arena.pointers(grads.x.data ? n_threads * chunk_rows : 0);
+        const int64_t n_workers = smaller(n_threads, slices.n);
+        d_gates = arena.floats(n_workers * chunk_rows * 4 * width);
+        inputs = arena.floats(wants_weights ? n_workers * chunk_rows * n_inputs : 0);
+        d_x = arena.pointers(grads.x.data ? n_workers * chunk_rows : 0);
     }
 
     void run();
@@ -274,6 +275,7 @@ private:
     __attribute__((noinline)) void to_x(int64_t row, int64_t strip) {
         V sums[R][N];
         multiply(sums, row, of.of_x.strip(strip), d_gates, 0);
+#pragma GCC unroll 16  // or Clang keeps the sums in memory
         for (int r = 0; r < R; ++r)
             for (int n = 0; n < N; ++n) {
                 const int64_t column = strip * 2 * W + n * W;

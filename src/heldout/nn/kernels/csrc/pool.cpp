@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cfenv>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <iterator>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -49,6 +50,7 @@ public:
         const int64_t n_workers = grow(std::min({n_threads, n_items, kMostWorkers}));
         task_ = task;
         context_ = context;
+        std::fegetenv(&environment_);
         done_.store(0, std::memory_order_relaxed);
         {
             const std::lock_guard<std::mutex> lock(mutex_);  // nobody falls asleep between looking and the call
@@ -64,7 +66,7 @@ private:
     int64_t grow(int64_t n_threads) {
         try {
             for (; n_started_ < n_threads - 1; ++n_started_) std::thread([this, worker = n_started_ + 1] { serve(worker); }).detach();
-        } catch (const std::system_error&) {  // no more threads to be had: fewer do the same work
+        } catch (const std::exception&) {  // no more threads to be had: fewer do the same work
         }
         return std::min(n_threads, n_started_ + 1);
     }
@@ -91,6 +93,7 @@ private:
             Ticket claimed = ticket;
             ++claimed.next;
             if (!ticket_.compare_exchange_weak(ticket, claimed, std::memory_order_acq_rel)) continue;
+            if (worker) std::fesetenv(&environment_);  // denormal numbers are flushed or not, as in the caller
             task_(context_, static_cast<int64_t>(ticket.next), worker);
             done_.fetch_add(1, std::memory_order_release);
             ticket = ticket_.load(std::memory_order_relaxed);
@@ -105,11 +108,14 @@ private:
     int64_t n_started_ = 0;
     void (*task_)(void*, int64_t, int64_t) = nullptr;
     void* context_ = nullptr;
+    std::fenv_t environment_{};
 };
 
 // Freed buffers: the few sizes that a training step asks for again and again.
 class Shelf {
 public:
+    Shelf() { kept_.reserve(kMost + 1); }  // so that put cannot fail
+
     float* take(size_t& n_floats) {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
@@ -123,7 +129,11 @@ public:
                 return kept.data;
             }
         }
-        void* const memory = std::aligned_alloc(64, n_floats * sizeof(float));
+        void* memory = std::aligned_alloc(64, n_floats * sizeof(float));
+        if (!memory) {
+            clear();
+            memory = std::aligned_alloc(64, n_floats * sizeof(float));
+        }
         if (!memory) throw std::bad_alloc();
         return static_cast<float*>(memory);
     }
@@ -138,6 +148,15 @@ public:
             kept_.erase(kept_.begin());
         }
     }
+
+    void clear() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (const Kept& kept : kept_) std::free(kept.data);
+        kept_.clear();
+        total_ = 0;
+    }
+
+    std::mutex& mutex() { return mutex_; }
 
 private:
     static constexpr size_t kMost = 16, kMostFloats = size_t{64} << 20;  // 256 MiB
@@ -154,14 +173,16 @@ private:
 Pool* pool = new Pool;
 Shelf* shelf = new Shelf;
 
-// A forked child has none of its parent's threads, and locks in any state: it starts anew and lets the old ones lie.
-[[maybe_unused]] void after_fork() {
+// A forked child has none of its parent's threads: it starts a pool anew and lets the old one lie. The shelf is nobody's while forking.
+[[maybe_unused]] void before_fork() { shelf->mutex().lock(); }
+[[maybe_unused]] void after_fork() { shelf->mutex().unlock(); }
+[[maybe_unused]] void after_fork_in_child() {
+    after_fork();
     pool = new Pool;
-    shelf = new Shelf;
 }
 
 #if defined(__unix__) || defined(__APPLE__)
-[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, after_fork);
+[[maybe_unused]] const int registered = pthread_atfork(before_fork, after_fork, after_fork_in_child);
 #endif
 
 }  // namespace
@@ -176,7 +197,7 @@ void for_each(int64_t n_threads, int64_t n_items, void (*task)(void*, int64_t, i
     mine->release();
 }
 
-Buffer::Buffer(size_t n_floats) : capacity_((n_floats + 1023) / 1024 * 1024), data_(shelf->take(capacity_)) {}
+Buffer::Buffer(size_t n_floats) : capacity_((n_floats / 1024 + 1) * 1024), data_(shelf->take(capacity_)) {}
 
 Buffer::~Buffer() { shelf->put(data_, capacity_); }
 
