@@ -122,29 +122,33 @@ struct Ratio {
 };
 
 // tanh x = x P(x^2) / Q(x^2) on [-8.3, 8.3] and constant outside: a minimax fit of the relative error (9e-8), which float32
-// arithmetic raises to 3.3e-7. Q lies in [1, 272], so that products of four of them are far from overflow.
+// arithmetic raises to 3.3e-7. Q lies in [1, 272], so that products of four of them are far from overflow. The other is
+// sigmoid x - 1/2 = tanh(x / 2) / 2. Coefficients from the highest power down.
+struct Fit {
+    float limit, p[5], q[5];
+};
+constexpr Fit kTanh{8.3f,
+                    {1.09252757e-08f, 1.89277488e-05f, 3.39592225e-03f, 1.32978529e-01f, 9.99999940e-01f},
+                    {6.80482741e-07f, 3.12096439e-04f, 2.55001448e-02f, 4.66311723e-01f, 1.0f}};
+constexpr Fit kSigmoid{16.6f,
+                       {1.06692146e-11f, 7.39365191e-08f, 5.30612851e-05f, 8.31115805e-03f, 2.49999985e-01f},
+                       {2.65813571e-09f, 4.87650686e-06f, 1.59375905e-03f, 1.16577931e-01f, 1.0f}};
+
 template <class X>
-ALWAYS_INLINE Ratio<X> tanh_ratio(X x) {
-    x = clamp(x, 8.3f);
-    const X s = x * x;
-    const X p = (((1.09252757e-08f * s + 1.89277488e-05f) * s + 3.39592225e-03f) * s + 1.32978529e-01f) * s + 9.99999940e-01f;
-    const X q = (((6.80482741e-07f * s + 3.12096439e-04f) * s + 2.55001448e-02f) * s + 4.66311723e-01f) * s + 1.0f;
-    return {x * p, q};
+ALWAYS_INLINE X polynomial(const float (&c)[5], X s) {
+    return (((c[0] * s + c[1]) * s + c[2]) * s + c[3]) * s + c[4];
 }
 
-// sigmoid x - 1/2 = tanh(x / 2) / 2, the same fit.
 template <class X>
-ALWAYS_INLINE Ratio<X> sigmoid_ratio(X x) {
-    x = clamp(x, 16.6f);
+ALWAYS_INLINE Ratio<X> ratio(const Fit& fit, X x) {
+    x = clamp(x, fit.limit);
     const X s = x * x;
-    const X p = (((1.06692146e-11f * s + 7.39365191e-08f) * s + 5.30612851e-05f) * s + 8.31115805e-03f) * s + 2.49999985e-01f;
-    const X q = (((2.65813571e-09f * s + 4.87650686e-06f) * s + 1.59375905e-03f) * s + 1.16577931e-01f) * s + 1.0f;
-    return {x * p, q};
+    return {x * polynomial(fit.p, s), polynomial(fit.q, s)};
 }
 
 template <class X>
 ALWAYS_INLINE X tanh(X x) {
-    const Ratio<X> r = tanh_ratio(x);
+    const Ratio<X> r = ratio(kTanh, x);
     return r.over / r.under;
 }
 
@@ -156,7 +160,7 @@ struct Gates {
 // The four gates from their sums, with one division for all.
 template <class X>
 ALWAYS_INLINE Gates<X> activate(X i, X f, X g, X o) {
-    const Ratio<X> ri = sigmoid_ratio(i), rf = sigmoid_ratio(f), rg = tanh_ratio(g), ro = sigmoid_ratio(o);
+    const Ratio<X> ri = ratio(kSigmoid, i), rf = ratio(kSigmoid, f), rg = ratio(kTanh, g), ro = ratio(kSigmoid, o);
     const X left = ri.under * rf.under, right = rg.under * ro.under;
     const X inverse = 1.0f / (left * right);
     const X of_left = inverse * right, of_right = inverse * left;
