@@ -452,6 +452,49 @@ def test_lengths_of_any_whole_type_are_taken_and_held_within_the_steps(dtype):
     assert_same_bits(run(native_lstm, call), run(native_lstm, within))
 
 
+@needs_native
+@pytest.mark.parametrize("isa", native.instruction_sets)
+def test_a_gate_is_as_exact_as_float32_and_shut_where_it_should_be(isa):
+    """One step: h is the output gate where tanh c is 1, and c the candidate where the input gate is 1."""
+    sums = torch.linspace(-40, 40, 4001)
+    x, zero, ten = sums.reshape(1, -1, 1), torch.zeros(len(sums), 1), torch.full((len(sums), 1), 10.0)
+    w_hh, none = torch.zeros(4, 1), torch.zeros(4)
+    out_gate = [torch.tensor([[0.0], [0], [0], [1]]), w_hh, torch.tensor([-60.0, 60, 0, 0]), none]
+    candidate = [torch.tensor([[0.0], [0], [1], [0]]), w_hh, torch.tensor([60.0, -60, 0, 0]), none]
+    with native.instruction_set(isa):
+        sigmoid = native_lstm(x, zero, ten, out_gate)[0].flatten().double()
+        tanh = native_lstm(x, zero, zero, candidate)[2].flatten().double()
+    assert ((sigmoid / sums.double().sigmoid()) - 1).abs().max() < 4e-7
+    assert (tanh - sums.double().tanh()).abs().max() < 4e-7
+    assert (tanh[sums.abs() > 9].abs() == 1).all()
+
+
+@needs_native
+def test_saturated_gates_pass_no_gradient():
+    layer = LSTM(2, 16)
+    walk = torch.randn(30, 16, 2).cumsum(0) * 0.01 + 1
+    layer(walk * torch.tensor([1e6, 1.0]))[0].square().sum().backward()
+    assert layer.weight_ih_l0.grad[:, 0].abs().max() < 1e-6
+
+
+@needs_native
+def test_batches_of_gradients_are_those_one_by_one():
+    layer, x = LSTM(2, 3), torch.randn(4, 2, 2)
+    one_by_one, at_once = (
+        torch.autograd.functional.jacobian(lambda x: layer(x)[0], x, vectorize=vectorize)
+        for vectorize in (False, True)
+    )
+    torch.testing.assert_close(at_once, one_by_one)
+
+
+@needs_native
+def test_a_negated_view_is_read_as_what_it_stands_for():
+    imaginary = torch.randn(1, 1, 1, dtype=torch.cfloat).conj().imag
+    assert imaginary.is_neg()
+    layer = LSTM(1, 5)
+    assert torch.equal(layer(imaginary)[0], layer(imaginary.clone())[0])
+
+
 # --- threads, processes, memory ----------------------------------------------------------------------------------------
 
 
@@ -465,6 +508,18 @@ def test_the_number_of_threads_does_not_change_a_bit(T, B, H):
             found.append(run(native_lstm, call))
     for other in found[1:]:
         assert_same_bits(found[0], other)
+
+
+@needs_native
+@pytest.mark.skipif(sanitized, reason="the sanitizer keeps freed memory")
+def test_what_backward_has_used_is_freed_even_while_the_loss_is_kept():
+    layer, x = LSTM(8, 128), torch.randn(60, 64, 8)
+    layer(x)[0].sum().backward()
+    before, kept = psutil.Process().memory_info().rss, []
+    for _ in range(10):
+        kept.append(layer(x)[0].sum())
+        kept[-1].backward()
+    assert psutil.Process().memory_info().rss - before < 40e6  # one call saves 12 MB
 
 
 @needs_native

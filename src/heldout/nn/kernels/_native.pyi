@@ -1,9 +1,9 @@
 # The compiled module (csrc/module.cpp). Addresses are whole numbers, 0 for what is not there; lengths of strides are in floats.
 
+from torch import Tensor
+
 Strided = tuple[int, int, int]  # address, from one step to the next, from one sequence to the next
 Pair = tuple[int, int]
-
-class Buffer: ...
 
 class Call:
     def __init__(
@@ -26,11 +26,11 @@ class Call:
 class Kernel:
     @property
     def isa(self) -> str: ...
-    def forward(self, call: Call, h_n: int, c_n: int, for_backward: bool, /) -> Buffer | None: ...
+    def forward(self, call: Call, h_n: int, c_n: int, for_backward: bool, /) -> Tensor: ...
     def backward(
         self,
         call: Call,
-        saved: Buffer,
+        saved: int,
         d_out: Strided,
         d_state: Pair,
         d_x: Strided,

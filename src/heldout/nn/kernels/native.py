@@ -113,17 +113,19 @@ class _Recurrence(Function):
     def forward(ctx: Any, fixed: _Fixed, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         ctx.kernel, ctx.fixed = _in_use[0], fixed
-        outputs, h_n, c_n, ctx.saved = _forward(ctx.kernel, fixed, _Inputs(*inputs), for_backward=True)
-        ctx.save_for_backward(outputs, *inputs)
+        outputs, h_n, c_n, saved = _forward(ctx.kernel, fixed, _Inputs(*inputs), for_backward=True)
+        ctx.save_for_backward(outputs, saved, *inputs)
+        ctx.size = saved.shape
         return outputs, h_n, c_n
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        outputs, *tensors = ctx.saved_tensors  # raises if one of them was changed in place
+        outputs, saved, *tensors = ctx.saved_tensors  # raises if one of them was changed in place
         inputs, needed = _Inputs(*tensors), ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():  # create_graph=True
-            return None, *_differentiable_backward(ctx.fixed, inputs, needed, grads)
-        return None, *_backward(ctx, outputs, inputs, needed, grads)
+        # create_graph=True, or is_grads_batched=True, whose tensors have no address
+        if torch.is_grad_enabled() or any(map(_is_batched, grads)):
+            return None, *_plain_backward(ctx.fixed, inputs, needed, grads)
+        return None, *_backward(ctx, outputs, saved, inputs, needed, grads)
 
 
 def _forward(
@@ -136,8 +138,18 @@ def _forward(
 
 
 def _backward(
-    ctx: Any, outputs: Tensor, inputs: _Inputs, needed: Sequence[bool], grads: Sequence[Tensor | None]
+    ctx: Any,
+    outputs: Tensor,
+    saved: Tensor,
+    inputs: _Inputs,
+    needed: Sequence[bool],
+    grads: Sequence[Tensor | None],
 ) -> _Inputs:
+    saved = saved.contiguous()
+    if not _fits(saved, ctx.size):
+        raise RuntimeError(
+            f"native_lstm: what was saved has shape {tuple(saved.shape)} and not {tuple(ctx.size)}"
+        )
     found = _Inputs(
         *(
             torch.empty_like(tensor, memory_format=DENSE) if needs else None
@@ -148,7 +160,7 @@ def _backward(
     call, _alive = _describe(ctx.fixed, inputs, outputs)
     ctx.kernel.backward(
         call,
-        ctx.saved,
+        saved.data_ptr(),
         _strided(d_outputs),
         (_address(d_h_n), _address(d_c_n)),
         _strided(found.x),
@@ -158,12 +170,14 @@ def _backward(
     return found
 
 
-def _differentiable_backward(
+def _plain_backward(
     fixed: _Fixed, inputs: _Inputs, needed: Sequence[bool], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    # views, so that a tensor that was given twice (for h0 and c0, say) gets each share once
-    x, h0, c0, *weights = (tensor.view_as(tensor) for tensor in inputs if tensor is not None)
-    results = plain_lstm(x, h0, c0, weights, **fixed._asdict())
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # views, so that a tensor that was given twice (for h0 and c0, say) gets each share once
+        x, h0, c0, *weights = (tensor.view_as(tensor) for tensor in inputs if tensor is not None)
+        results = plain_lstm(x, h0, c0, weights, **fixed._asdict())
     reached = [(result, grad) for result, grad in zip(results, grads, strict=True) if grad is not None]
     wanted = [tensor for tensor, needs in zip((x, h0, c0, *weights), needed, strict=False) if needs]
     found = iter(
@@ -171,7 +185,7 @@ def _differentiable_backward(
             [result for result, _ in reached],
             wanted,
             [grad for _, grad in reached],
-            create_graph=True,
+            create_graph=create_graph,
             allow_unused=True,
         )
     )
@@ -216,7 +230,13 @@ def _share(share: Tensor | float) -> tuple[Tensor | None, float]:
     return (share.contiguous(), 0.0) if isinstance(share, Tensor) and share.dim() else (None, float(share))
 
 
+def _is_batched(grad: Tensor | None) -> bool:
+    return grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad)
+
+
 def _dense(tensor: Any) -> Any:
+    if tensor is not None and tensor.is_neg():
+        tensor = tensor.resolve_neg()
     if tensor is None or tensor.is_contiguous() or (tensor.dim() == 3 and tensor.stride(2) == 1):
         return tensor  # steps and sequences may lie anywhere
     return tensor.contiguous()

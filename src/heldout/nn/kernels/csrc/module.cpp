@@ -1,8 +1,8 @@
 // The Python module `heldout.nn.kernels._native`: picks a kernel for this processor and hands it pointers.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
@@ -72,19 +72,26 @@ Call make_call(std::array<int64_t, 4> sizes, int threads, bool backwards, size_t
     return call;
 }
 
-std::unique_ptr<Buffer> forward(const Kernel& kernel, Call& call, size_t h_n, size_t c_n, bool for_backward) {
-    std::unique_ptr<Buffer> saved;
-    if (for_backward) saved = std::make_unique<Buffer>(kernel.saved_floats(call));
+// What the backward pass needs, as a tensor: autograd frees it as it frees its own, and may keep it elsewhere meanwhile.
+using Saved = nb::ndarray<nb::pytorch, float, nb::ndim<1>>;
+
+Saved forward(const Kernel& kernel, Call& call, size_t h_n, size_t c_n, bool for_backward) {
+    const size_t n_floats = for_backward ? kernel.saved_floats(call) : 0;
+    auto memory = std::make_unique<Buffer>(n_floats);
     call.h_n = pointer(h_n), call.c_n = pointer(c_n);
-    call.saved = saved ? saved->data() : nullptr;
-    const nb::gil_scoped_release release;
-    kernel.forward(call);
-    return saved;
+    call.saved = for_backward ? memory->data() : nullptr;
+    {
+        const nb::gil_scoped_release release;
+        kernel.forward(call);
+    }
+    float* const data = memory->data();
+    const nb::capsule owner(memory.release(), [](void* buffer) noexcept { delete static_cast<Buffer*>(buffer); });
+    return Saved(data, {n_floats}, owner);
 }
 
-void backward(const Kernel& kernel, Call& call, const Buffer& saved, const Strided& d_out, std::array<size_t, 2> d_state,
+void backward(const Kernel& kernel, Call& call, size_t saved, const Strided& d_out, std::array<size_t, 2> d_state,
               const Strided& d_x, std::array<size_t, 2> d_start, std::array<size_t, 4> d_weights) {
-    call.saved = saved.data();
+    call.saved = pointer(saved);
     Gradients grads{};
     grads.out = sequences<const float>(d_out);
     grads.h_n = pointer(d_state[0]), grads.c_n = pointer(d_state[1]);
@@ -101,7 +108,6 @@ void backward(const Kernel& kernel, Call& call, const Buffer& saved, const Strid
 NB_MODULE(_native, module) {
     using namespace heldout;
     nb::set_leak_warnings(false);  // a graph that the interpreter still holds at its end is no leak of ours
-    nb::class_<Buffer>(module, "Buffer");
     nb::class_<Call>(module, "Call")
         .def("__init__", [](Call* call, std::array<int64_t, 4> sizes, int threads, bool backwards, size_t lengths, const Strided& x, std::array<size_t, 2> state, std::array<size_t, 4> weights, size_t mask, bool zoneout, std::array<size_t, 2> keep, std::array<float, 2> rate, const Strided& out) {
             new (call) Call(make_call(sizes, threads, backwards, lengths, x, state, weights, mask, zoneout, keep, rate, out));

@@ -116,40 +116,56 @@ ALWAYS_INLINE X clamp(X x, float limit) {
 #endif
 }
 
+// tanh x = x P(x^2) / Q(x^2), a minimax fit of the relative error on [-8.3, 8.3] (9e-8), which float32 arithmetic raises to 3.3e-7;
+// from 8 on it is 1, as a gate that is shut passes no gradient. Q lies in [1, 224].
 template <class X>
-struct Ratio {
-    X over, under;
+struct Tanh {
+    X x, over, under;
+
+    ALWAYS_INLINE explicit Tanh(X sum) : x(clamp(sum, 8.0f)) {
+        const X s = x * x;
+        over = x * ((((1.09252757e-08f * s + 1.89277488e-05f) * s + 3.39592225e-03f) * s + 1.32978529e-01f) * s + 9.99999940e-01f);
+        under = (((6.80482741e-07f * s + 3.12096439e-04f) * s + 2.55001448e-02f) * s + 4.66311723e-01f) * s + 1.0f;
+    }
+    ALWAYS_INLINE X value(X inverse_of_under) const { return x * x >= 64.0f ? x * 0.125f : over * inverse_of_under; }
 };
-
-// tanh x = x P(x^2) / Q(x^2) on [-8.3, 8.3] and constant outside: a minimax fit of the relative error (9e-8), which float32
-// arithmetic raises to 3.3e-7. Q lies in [1, 272], so that products of four of them are far from overflow. The other is
-// sigmoid x - 1/2 = tanh(x / 2) / 2. Coefficients from the highest power down.
-struct Fit {
-    float limit, p[5], q[5];
-};
-constexpr Fit kTanh{8.3f,
-                    {1.09252757e-08f, 1.89277488e-05f, 3.39592225e-03f, 1.32978529e-01f, 9.99999940e-01f},
-                    {6.80482741e-07f, 3.12096439e-04f, 2.55001448e-02f, 4.66311723e-01f, 1.0f}};
-constexpr Fit kSigmoid{16.6f,
-                       {1.06692146e-11f, 7.39365191e-08f, 5.30612851e-05f, 8.31115805e-03f, 2.49999985e-01f},
-                       {2.65813571e-09f, 4.87650686e-06f, 1.59375905e-03f, 1.16577931e-01f, 1.0f}};
-
-template <class X>
-ALWAYS_INLINE X polynomial(const float (&c)[5], X s) {
-    return (((c[0] * s + c[1]) * s + c[2]) * s + c[3]) * s + c[4];
-}
-
-template <class X>
-ALWAYS_INLINE Ratio<X> ratio(const Fit& fit, X x) {
-    x = clamp(x, fit.limit);
-    const X s = x * x;
-    return {x * polynomial(fit.p, s), polynomial(fit.q, s)};
-}
 
 template <class X>
 ALWAYS_INLINE X tanh(X x) {
-    const Ratio<X> r = ratio(kTanh, x);
-    return r.over / r.under;
+    const Tanh<X> t(x);
+    return t.value(1.0f / t.under);
+}
+
+// e^x on [-43, 43] with a relative error of 2e-7: 2^n e^f with |f| <= log(2) / 2, and a minimax polynomial for e^f.
+template <class X>
+ALWAYS_INLINE X exponential(X x) {
+    X n = x * 1.44269504f;
+#if defined(__AVX512F__)
+    if constexpr (kWidth<X> == 16)
+        n = _mm512_roundscale_ps(n, _MM_FROUND_TO_NEAREST_INT);
+    else
+        n = _mm256_roundscale_ps(n, _MM_FROUND_TO_NEAREST_INT);
+#else
+    const X shifted = n + 12582912.0f;  // 1.5 x 2^23: the sum has no places left for a fraction, and n in its last bits
+    n = shifted - 12582912.0f;
+#endif
+    const X f = (x - n * 0.693359375f) + n * 2.12194440e-04f;
+    const X p = ((((8.25969409e-03f * f + 4.19029854e-02f) * f + 1.66681349e-01f) * f + 4.99991417e-01f) * f + 9.99999583e-01f) * f + 1.0f;
+#if defined(__AVX512F__)
+    if constexpr (kWidth<X> == 16)
+        return _mm512_scalef_ps(p, n);
+    else
+        return _mm256_scalef_ps(p, n);
+#else
+    typedef int32_t Bits __attribute__((vector_size(sizeof(X))));
+    return p * (X)(((Bits)shifted + 127) << 23);
+#endif
+}
+
+// 1 / sigmoid x = 1 + e^-x, which keeps the small values of the sigmoid exact. At most 5e18, so that a product of two is finite.
+template <class X>
+ALWAYS_INLINE X inverse_sigmoid(X x) {
+    return 1.0f + exponential(-clamp(x, 43.0f));
 }
 
 template <class X>
@@ -157,15 +173,13 @@ struct Gates {
     X i, f, g, o;
 };
 
-// The four gates from their sums, with one division for all.
+// The four gates from their sums, with a division for each two.
 template <class X>
 ALWAYS_INLINE Gates<X> activate(X i, X f, X g, X o) {
-    const Ratio<X> ri = ratio(kSigmoid, i), rf = ratio(kSigmoid, f), rg = ratio(kTanh, g), ro = ratio(kSigmoid, o);
-    const X left = ri.under * rf.under, right = rg.under * ro.under;
-    const X inverse = 1.0f / (left * right);
-    const X of_left = inverse * right, of_right = inverse * left;
-    return {0.5f + ri.over * (of_left * rf.under), 0.5f + rf.over * (of_left * ri.under), rg.over * (of_right * ro.under),
-            0.5f + ro.over * (of_right * rg.under)};
+    const X under_i = inverse_sigmoid(i), under_f = inverse_sigmoid(f), under_o = inverse_sigmoid(o);
+    const Tanh<X> of_g(g);
+    const X i_f = 1.0f / (under_i * under_f), g_o = 1.0f / (of_g.under * under_o);
+    return {i_f * under_f, i_f * under_i, of_g.value(g_o * under_o), g_o * of_g.under};
 }
 
 }  // namespace
