@@ -698,7 +698,8 @@ def test_native_is_left_out_where_something_follows_the_tensors(masked):
         look(x)
     torch.jit.trace(look, (x,), check_trace=False)
     assert len(seen) >= 9
-    assert [kernel.__name__ for kernel in seen] == [elsewhere.__name__] * len(seen)
+    assert seen[:4] == [plain_lstm] * 4  # torch.func and forward mode: torch's kernel has no rule for them
+    assert seen[4:] == [elsewhere] * (len(seen) - 4)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from heldout.check import InputError
+from heldout.nn.kernels import describe, native
 from heldout.nn.lstm import LSTM
 from heldout.nn.masks import draw, drop, keep
 from heldout.nn.networks import Network, Shape
@@ -733,3 +734,87 @@ def test_lengths_beside_a_packed_sequence_are_refused():
         LSTM(3, 4)(packed, lengths=[2])
     with pytest.raises(InputError, match="input_size=5"):
         LSTM(5, 4)(packed)
+
+
+@pytest.mark.parametrize("hx", [(None, None), ([[0.0]], [[0.0]])])
+def test_a_state_that_is_no_tensor_is_refused(hx):
+    with pytest.raises(InputError, match=r"h_0 must be a Tensor, got (NoneType|list)"):
+        LSTM(3, 4)(torch.zeros(5, 2, 3), hx)
+
+
+@pytest.mark.parametrize("lengths", [["a", "b"], [10**30, 1], [None, 1], [1j, 2]])
+def test_lengths_that_are_no_numbers_of_steps_are_refused(lengths):
+    with pytest.raises(InputError, match="lengths must be whole numbers"):
+        LSTM(3, 4)(torch.zeros(5, 2, 3), lengths=lengths)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
+def test_lengths_may_be_of_any_whole_type(dtype):
+    layer, x = LSTM(3, 4), torch.randn(5, 2, 3)
+    assert torch.equal(layer(x, lengths=torch.tensor([5, 2], dtype=dtype))[0], layer(x, lengths=[5, 2])[0])
+
+
+def test_a_module_pickled_before_masks_of_a_batch_draws_one_a_sequence():
+    layer, x = LSTM(3, 4, recurrent_dropout=0.5), torch.randn(5, 2, 3)
+    want = layer(x, generator=seeded())[0]
+    del layer.__dict__["recurrent_mask"]
+    assert torch.equal(pickle.loads(pickle.dumps(layer))(x, generator=seeded())[0], want)  # noqa: S301 - made just now
+
+
+# --- what PyTorch can do with it ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"recurrent_dropout": 0.5}])
+def test_the_state_can_be_detached_in_place_between_pieces_of_a_sequence(options):
+    layer = LSTM(3, 5, **options)
+    _, (h, c) = layer(torch.randn(4, 2, 3))
+    h.detach_(), c.detach_()
+    layer(torch.randn(4, 2, 3), (h, c))[0].sum().backward()
+    assert layer.weight_hh_l0.grad.abs().max() > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's transforms use it
+@pytest.mark.parametrize("lengths", [None, [5, 2]])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_transforms_of_torch_func_give_what_a_loop_and_double_precision_give(lengths, bidirectional):
+    layer = LSTM(3, 4, bidirectional=bidirectional)
+    wide = copy.deepcopy(layer).double()
+    many, direction = torch.randn(3, 5, 2, 3), torch.randn(5, 2, 3)
+
+    def run(x):
+        return (layer if x.dtype is torch.float32 else wide)(x, lengths=lengths)[0]
+
+    torch.testing.assert_close(
+        torch.func.vmap(run)(many), torch.stack([run(x) for x in many]), rtol=1e-5, atol=1e-6
+    )
+    x = many[0]
+    slope = torch.func.jvp(run, (x,), (direction,))[1]
+    step = 1e-5 * direction.double()
+    wanted = (run(x.double() + step) - run(x.double() - step)) / 2e-5
+    torch.testing.assert_close(slope.double(), wanted, rtol=1e-4, atol=1e-6)
+    wanted = torch.autograd.functional.jacobian(run, x.double())
+    torch.testing.assert_close(torch.func.jacfwd(run)(x).double(), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_one_step_of_many_units_without_gradients_is_torch_s_kernel_and_the_same_numbers():
+    layer, x = LSTM(3, 256), torch.randn(1, 2, 3)
+    want = layer(x)[0]
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x)[0], nn.LSTM.forward(layer, x)[0], rtol=0, atol=0)
+        torch.testing.assert_close(layer(x)[0], want, rtol=1e-5, atol=1e-6)
+
+
+def test_an_unknown_kernel_is_told_by_the_description_and_a_forced_one_alone_is_named(monkeypatch):
+    monkeypatch.setenv("HELDOUT_KERNEL", "plan")
+    assert "every call: an error, HELDOUT_KERNEL must be one of" in describe()
+    monkeypatch.setenv("HELDOUT_KERNEL", "plain")
+    assert "every call takes plain" in describe()
+    assert "float32 on the CPU" not in describe()
+
+
+def test_the_description_names_second_derivatives_and_where_torch_s_kernel_is_faster(monkeypatch):
+    monkeypatch.delenv("HELDOUT_KERNEL", raising=False)
+    if native.missing is None:
+        assert "256 units or more" in describe()
+        assert "second derivatives: plain" in describe()
+    assert "for torch.func" in describe()

@@ -281,3 +281,16 @@ def test_reversing_twice_gives_back_the_sequence_and_keeps_the_padding_in_place(
         assert torch.equal(turned[length:, b], x[length:, b])
     assert torch.equal(reverse(x, None), x.flip(0))
     assert torch.equal(real_steps(T, torch.tensor(lengths)).sum(0), torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_sequence_of_no_steps_keeps_its_state_exactly_however_large(backwards):
+    layer = torch_layer()
+    h0, c0 = torch.full((2, 4), 1e4).double(), torch.randn(2, 4).double()
+    lengths, x = torch.tensor([0, 3]), torch.randn(3, 2, 3).double()
+    weights = layer.all_weights[0]
+    _, h_n, c_n = fused_lstm(x, h0, c0, weights, lengths=lengths, backwards=backwards)
+    assert torch.equal(h_n[0], h0[0])
+    assert torch.equal(c_n[0], c0[0])
+    _, h_want, c_want = plain_lstm(x, h0, c0, weights, lengths=lengths, backwards=backwards)
+    torch.testing.assert_close((h_n, c_n), (h_want, c_want))

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from heldout.check import InputError, check_choice, check_number
 from heldout.nn.kernels.dispatch import Kernel, choose
 from heldout.nn.masks import draw, drop, keep
-from heldout.nn.recurrence import fused_lstm
+from heldout.nn.recurrence import check_lengths, fused_lstm
 
 State = tuple[Tensor, Tensor]
 
@@ -101,6 +101,7 @@ class LSTM(nn.LSTM):
     """
 
     weight_ih_l0: Tensor
+    recurrent_mask = "sequence"  # for modules pickled before it was an argument
 
     def __init__(
         self,
@@ -256,6 +257,7 @@ class LSTM(nn.LSTM):
             projected=self.proj_size > 0,
             ragged=ragged,
             n_sequences=x.shape[0 if self.batch_first else 1] if x.dim() == 3 else 1,
+            n_steps=x.shape[1 if self.batch_first and x.dim() == 3 else 0],
         )
 
     def _layers(
@@ -276,16 +278,15 @@ class LSTM(nn.LSTM):
             return output.to(dtype), (h_n.to(dtype), c_n.to(dtype))
 
         n_batch, n_directions = x.shape[1], 2 if self.bidirectional else 1
-        if (
-            hx is None
-        ):  # one row of zeros serves every layer and direction, and h and c where they are as long
+        if hx is None:
+            # one row of zeros serves every layer and direction, and h and c where they are as long
             (rows, *h_shape), (_, *c_shape) = self._state_shapes(n_batch)
             zeros = x.new_zeros(c_shape)
             h_0, c_0 = (zeros if h_shape == c_shape else x.new_zeros(h_shape),) * rows, (zeros,) * rows
         else:
             h_0, c_0 = (value.unbind() for value in hx)
         if lengths is not None:
-            lengths = _check_lengths(lengths, x)
+            lengths = check_lengths(lengths, x)
         x = drop(x, self._rate("input_dropout"), x.shape[1:], generator)
         last_h, last_c = [], []
         for layer in range(self.num_layers):
@@ -303,9 +304,10 @@ class LSTM(nn.LSTM):
             x = drop(x, self._rate("output_dropout"), x.shape[1:], generator)
             if layer < self.num_layers - 1:
                 x = drop(x, self._rate("dropout"), x.shape, generator)
-        if len(last_h) == 1:  # a view costs less than a copy
-            return x, (last_h[0].unsqueeze(0), last_c[0].unsqueeze(0))
-        return x, (torch.stack(last_h), torch.stack(last_c))
+        return x, (
+            torch.stack(last_h),
+            torch.stack(last_c),
+        )  # of one layer too: a view cannot be detached in place
 
     def _draw(
         self, weights: Sequence[Tensor], n_steps: int, state: State, generator: torch.Generator | None
@@ -358,6 +360,8 @@ class LSTM(nn.LSTM):
             raise InputError(f"LSTM: hx must be a pair (h_0, c_0), got {type(hx).__name__}")
         n_batch = (shape[0 if batch_first else 1],) if batched else ()
         for name, given, wanted in zip(("h_0", "c_0"), hx, self._state_shapes(*n_batch), strict=True):
+            if not isinstance(given, Tensor):
+                raise InputError(f"LSTM: {name} must be a Tensor, got {type(given).__name__}")
             if tuple(given.shape) != wanted:
                 raise InputError(f"LSTM: {name} must have shape {wanted}, got {tuple(given.shape)}")
             self._check_type(name, given)
@@ -381,19 +385,3 @@ class LSTM(nn.LSTM):
 
 def _in_autocast(device_type: str) -> bool:
     return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
-
-
-def _check_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
-    lengths = torch.as_tensor(lengths, device=x.device)
-    n_steps, n_batch, _ = x.shape
-    if n_batch and (lengths.is_floating_point() or lengths.dtype == torch.bool):
-        raise InputError(f"LSTM: lengths must be whole numbers, got {lengths.dtype}")
-    if lengths.shape != (n_batch,):
-        raise InputError(
-            f"LSTM: lengths must have shape ({n_batch},), one per sequence, got {tuple(lengths.shape)}"
-        )
-    if n_batch and not 0 <= int(lengths.min()) <= int(lengths.max()) <= n_steps:
-        raise InputError(
-            f"LSTM: lengths must lie in 0 to {n_steps}, the steps of input, got {int(lengths.min())} to {int(lengths.max())}"
-        )
-    return lengths.long()

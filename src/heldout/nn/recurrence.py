@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from heldout.check import InputError
+
 Weights = Sequence[Tensor]
 Zoneout = tuple[Tensor | float, Tensor | float]
 
@@ -184,7 +186,8 @@ def fused_lstm(
     Notes
     -----
     The kernel knows no lengths. One more input column says "padding", and its weights shut the input gate and open the
-    forget gate, so that the cell stands still, exactly, from the length on, and no gradient arises there.
+    forget gate, so that the cell stands still, exactly, from the length on, and no gradient arises there. Where the
+    length is 0 the state is ``h0`` and ``c0`` themselves.
 
     Examples
     --------
@@ -218,8 +221,55 @@ def fused_lstm(
     if lengths is not None and real is not None:
         outputs = torch.where(real, outputs, 0.0)
         at_length = (lengths - 1).clamp(min=0)[None, :, None].expand(1, *h0.shape)
-        h_n = torch.where(lengths.unsqueeze(1) > 0, outputs.gather(0, at_length)[0], h0.to(outputs.dtype))
+        any_real = lengths.unsqueeze(1) > 0
+        h_n = torch.where(any_real, outputs.gather(0, at_length)[0], h0.to(outputs.dtype))
+        c_n = torch.where(any_real, c_n, c0.to(c_n.dtype))  # a huge h0 outweighs the column
     return (reverse(outputs, lengths) if backwards else outputs), h_n, c_n
+
+
+def check_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
+    """Give the lengths of padded sequences as int64, on the device of the sequences.
+
+    Parameters
+    ----------
+    lengths : Tensor of whole numbers or sequence of int, of shape (B,)
+        The number of real steps of each sequence.
+    x : Tensor of shape (T, B, F)
+        The sequences.
+
+    Returns
+    -------
+    Tensor of shape (B,), int64
+
+    Raises
+    ------
+    InputError
+        If they are not B whole numbers in 0 to T.
+
+    Examples
+    --------
+    >>> check_lengths([3, 0], torch.zeros(3, 2, 1))
+    tensor([3, 0])
+    """
+    try:
+        lengths = torch.as_tensor(lengths, device=x.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"LSTM: lengths must be whole numbers up to the steps of input, got {lengths!r}"
+        ) from error
+    n_steps, n_batch, _ = x.shape
+    if n_batch and (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool):
+        raise InputError(f"LSTM: lengths must be whole numbers, got {lengths.dtype}")
+    lengths = lengths.long()
+    if lengths.shape != (n_batch,):
+        raise InputError(
+            f"LSTM: lengths must have shape ({n_batch},), one per sequence, got {tuple(lengths.shape)}"
+        )
+    if n_batch and not 0 <= int(lengths.min()) <= int(lengths.max()) <= n_steps:
+        raise InputError(
+            f"LSTM: lengths must lie in 0 to {n_steps}, the steps of input, got {int(lengths.min())} to {int(lengths.max())}"
+        )
+    return lengths
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:

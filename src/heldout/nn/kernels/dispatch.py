@@ -19,14 +19,23 @@ from heldout.nn.recurrence import fused_lstm, plain_lstm
 Kernel = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 VARIABLE = "HELDOUT_KERNEL"
+_NAMES = ("native", "fused", "plain")
 _PLAIN_TYPES = (Tensor, nn.Parameter)
 _MASKS = "a recurrent mask per sequence or zoneout"
+# where torch's kernel is faster: units from which, sequences a thread below which, steps up to which
+_WIDE, _FEW, _SHORT = 256, 8, 4
 
 _warned = False
 
 
 def choose(
-    tensors: Sequence[Tensor], *, masked: bool, projected: bool, ragged: bool, n_sequences: int
+    tensors: Sequence[Tensor],
+    *,
+    masked: bool,
+    projected: bool,
+    ragged: bool,
+    n_sequences: int,
+    n_steps: int | None = None,
 ) -> Kernel:
     """Choose what runs the recurrence of a call.
 
@@ -42,6 +51,8 @@ def choose(
         Whether there are lengths.
     n_sequences : int
         B, the size of the batch.
+    n_steps : int, optional
+        T, the number of steps; not given, they count as many.
 
     Returns
     -------
@@ -65,10 +76,11 @@ def choose(
     if (
         reason is None
         and native.missing is None
-        and (masked or ragged or not _fused_is_faster(tensors[-1], n_sequences))
+        and (masked or ragged or not _fused_is_faster(tensors[-1], n_sequences, n_steps))
     ):
         return native.native_lstm
-    if not masked:
+    # on the CPU torch's kernel has no rule for transforms
+    if not masked and not (tensors[0].is_cpu and _is_transformed()):
         return fused_lstm
     if reason is None:
         _warn_once()
@@ -89,30 +101,57 @@ def describe() -> str:
     >>> print(describe())  # doctest: +SKIP
     native kernel: avx512; threads: 2 (torch.get_num_threads())
     float32 on the CPU: native
+    but with 256 units or more, no masks and no lengths: fused for fewer than 16 sequences
+    and, without gradients, for up to 4 steps; second derivatives: plain PyTorch
     the rest (other types and devices, proj_size, torch.compile, torch.func, tracing): fused, torch's own kernel, or
-    plain PyTorch for a recurrent mask per sequence or zoneout
+    plain PyTorch for a recurrent mask per sequence or zoneout, and on the CPU for torch.func and forward mode
     """
-    others = "other types and devices, proj_size, torch.compile, torch.func, tracing"
+    threads = torch.get_num_threads()
+    lines = [f"native kernel: missing, {native.missing}"]
     if native.missing is None:
-        isa, threads = native.instruction_sets[0], torch.get_num_threads()
-        lines = [
-            f"native kernel: {isa}; threads: {threads} (torch.get_num_threads())",
-            "float32 on the CPU: native",
-        ]
-        rest = f"the rest ({others})"
-    else:
-        lines = [f"native kernel: missing, {native.missing}"]
-        rest = "everything"
-    lines.append(f"{rest}: fused, torch's own kernel, or\nplain PyTorch for {_MASKS}")
+        lines = [f"native kernel: {native.instruction_sets[0]}; threads: {threads} (torch.get_num_threads())"]
     if forced := os.environ.get(VARIABLE):
-        lines.append(f"{VARIABLE}={forced} is set: {forced} is taken, or an error where it cannot be")
+        try:
+            check_choice(VARIABLE, forced, _NAMES)
+        except InputError as error:
+            lines.append(f"every call: an error, {error}")
+        else:
+            lines.append(
+                f"{VARIABLE}={forced} is set: every call takes {forced}, or is an error where it cannot"
+            )
+        return "\n".join(lines)
+    rest = "everything"
+    if native.missing is None:
+        few = (
+            f"for fewer than {_FEW * threads} sequences\nand, without gradients,"
+            if threads > 1
+            else "without gradients"
+        )
+        lines += [
+            "float32 on the CPU: native",
+            f"but with {_WIDE} units or more, no masks and no lengths: fused {few} for up to {_SHORT} steps; "
+            "second derivatives: plain PyTorch",
+        ]
+        rest = "the rest (other types and devices, proj_size, torch.compile, torch.func, tracing)"
+    lines.append(
+        f"{rest}: fused, torch's own kernel, or\n"
+        f"plain PyTorch for {_MASKS}, and on the CPU for torch.func and forward mode"
+    )
     return "\n".join(lines)
 
 
-def _fused_is_faster(weight: Tensor, n_sequences: int) -> bool:
-    """Whether the sequences are too few for all threads: native cuts the batch, torch the units too (docs/decisions.md)."""
+def _fused_is_faster(weight: Tensor, n_sequences: int, n_steps: int | None) -> bool:
+    """Whether native has too few sequences for its threads, or too few steps to repay packing (docs/decisions.md)."""
+    if len(weight) < 4 * _WIDE:
+        return False
     threads = torch.get_num_threads()
-    return threads > 1 and n_sequences < 8 * threads and len(weight) >= 4 * 256
+    if threads > 1 and n_sequences < _FEW * threads:  # native cuts the batch, torch the units too
+        return True
+    return n_steps is not None and n_steps <= _SHORT and not torch.is_grad_enabled()
+
+
+def _is_transformed() -> bool:
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def _not_native(tensors: Sequence[Tensor], *, projected: bool) -> str | None:
@@ -127,7 +166,7 @@ def _not_native(tensors: Sequence[Tensor], *, projected: bool) -> str | None:
         if type(tensor) not in _PLAIN_TYPES or tensor.layout is not torch.strided:
             return f"a {type(tensor).__name__} of layout {tensor.layout}"
     # what follows tensors through torch's operations would not see into the kernel
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if _is_transformed():
         return "a transform of torch.func or forward-mode differentiation"
     if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
         return "tracing or a TorchDispatchMode"
@@ -135,7 +174,7 @@ def _not_native(tensors: Sequence[Tensor], *, projected: bool) -> str | None:
 
 
 def _forced(name: str, reason: str | None, *, masked: bool) -> Kernel:
-    check_choice(VARIABLE, name, ("native", "fused", "plain"))
+    check_choice(VARIABLE, name, _NAMES)
     if name == "plain":
         return plain_lstm
     if name == "fused":
