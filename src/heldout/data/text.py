@@ -1,0 +1,372 @@
+r"""Texts cut into words, numbered, and padded into batches.
+
+A vocabulary is learned from training texts only. Axes: B texts of a batch, T words of its longest text.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+
+from heldout.check import InputError, check_number
+from heldout.data.columns import listed
+from heldout.data.series import IntArray
+
+PAD, UNK = 0, 1
+"""The numbers of what fills a batch up, and of every word that is not in the vocabulary."""
+SPECIAL = ("[PAD]", "[UNK]")
+
+# A word: the parts of don't and it's as word vectors have them (do n't, it 's); a number; letters; a run of one mark.
+WORD = r"n't\b|'(?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*(?!\w)|\w+?(?=n't\b)|\w+|([^\w\s])\1*"
+
+_PIECE = 1_000_000  # characters that are cut into words at once: bounds the memory that a huge text takes
+_CHUNK = 1024  # texts
+_POOL = 50  # batches of which the texts are sorted by length together
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Texts as numbers of words, one after the other in one array.
+
+    Parameters
+    ----------
+    ids, offsets : arrays of shape (n_tokens,) and (n_texts + 1,), int64
+        Text k is ``ids[offsets[k]:offsets[k + 1]]``, numbers of words from 1; at least one word.
+    n_before, n_texts_cut, n_empty : int
+        Words before texts were cut; texts that were cut; texts without any word, which are one unknown word here.
+    """
+
+    ids: IntArray
+    offsets: IntArray
+    n_before: int
+    n_texts_cut: int
+    n_empty: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> IntArray:
+        """Words of each text, at least 1."""
+        return np.diff(self.offsets)
+
+    @property
+    def share_of_texts_cut(self) -> float:
+        """Texts that were cut, among all."""
+        return self.n_texts_cut / max(len(self), 1)
+
+    @property
+    def share_of_words_cut(self) -> float:
+        """Words that were cut off, among all."""
+        return 1 - (len(self.ids) - self.n_empty) / self.n_before if self.n_before else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was cut or is empty, one sentence each."""
+        notes = []
+        if self.n_texts_cut:
+            notes.append(
+                f"{self.n_texts_cut:,} of {len(self):,} texts ({self.share_of_texts_cut:.1%}) are longer than "
+                f"{self.lengths.max()} words and were cut there: {self.share_of_words_cut:.1%} of all words"
+            )
+        if self.n_empty:
+            notes.append(
+                f"{self.n_empty:,} of {len(self):,} texts have no words and are read as one unknown word"
+            )
+        return tuple(notes)
+
+    def padded(self, rows: Sequence[int] | IntArray) -> tuple[Tensor, Tensor]:
+        """Give some texts as one batch, filled up at the end with 0.
+
+        Parameters
+        ----------
+        rows : array of shape (B,) of int
+            Numbers of the texts.
+
+        Returns
+        -------
+        ids, lengths : Tensors of shape (B, T) and (B,), int64
+            T is the length of the longest of them.
+        """
+        rows = np.asarray(rows, np.int64)
+        starts, lengths = self.offsets[rows], self.lengths[rows]
+        steps = np.arange(lengths.max(initial=0))
+        inside = steps < lengths[:, None]
+        batch = np.full(inside.shape, PAD, np.int64)
+        batch[inside] = self.ids[(starts[:, None] + steps)[inside]]
+        return torch.from_numpy(batch), torch.from_numpy(lengths)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that a network knows, and how often the training texts hold them.
+
+    Parameters
+    ----------
+    words : tuple of str
+        Each at its number; the first two are ``[PAD]`` and ``[UNK]``, the others in the order of falling counts.
+    counts : tuple of int
+        Of each word in the training texts; that of ``[UNK]`` counts all words left out.
+    lower : bool
+        Whether capitals are read as small letters.
+
+    Examples
+    --------
+    >>> vocabulary = Vocabulary.learn(["Good film!", "Not a good film."], min_count=2)
+    >>> vocabulary.words
+    ('[PAD]', '[UNK]', 'film', 'good')
+    >>> vocabulary.encode(["A good film", ""]).padded([0, 1])
+    (tensor([[1, 3, 2],
+            [1, 0, 0]]), tensor([3, 1]))
+    """
+
+    words: tuple[str, ...]
+    counts: tuple[int, ...]
+    lower: bool = True
+
+    @classmethod
+    def learn(
+        cls, texts: Sequence[str], *, lower: bool = True, min_count: int = 2, max_size: int = 30_000
+    ) -> Self:
+        """Give the vocabulary of texts; give it training texts only.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            No other text is ever read.
+        lower : bool, default True
+            Read capitals as small letters.
+        min_count : int, default 2
+            Leave out words that occur less often; at least 1, where `replace_rare` alone trains what stands for
+            unknown words. Raising it makes overfitting less likely.
+        max_size : int, default 30_000
+            Words at most, the two special ones among them, at least 3; the most frequent are kept.
+
+        Raises
+        ------
+        InputError
+            If no word is left, or a text is no str.
+        """
+        check_number("min_count", min_count, 1, np.inf, open_high=True)
+        check_number("max_size", max_size, 3, np.inf, open_high=True)
+        texts = check_texts(texts)
+        tokenizer = _tokenizer(SPECIAL, lower=lower)
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=max_size, min_frequency=min_count, special_tokens=[*SPECIAL], show_progress=False
+        )
+        tokenizer.train_from_iterator((piece for text in texts for piece in _pieces(text)), trainer)
+        found = tokenizer.get_vocab()
+        if len(found) <= len(SPECIAL):
+            raise InputError(
+                f"the training texts must hold a word {min_count} times or more, but {len(texts)} texts have none; "
+                "lower min_count"
+            )
+        known = cls(tuple(sorted(found, key=found.__getitem__)), (0,) * len(found), lower)
+        tokens = known.encode(texts, max_length=None)
+        counts = np.bincount(tokens.ids, minlength=len(found))
+        counts[UNK] -= tokens.n_empty
+        return cls(known.words, tuple(counts.tolist()), lower)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What cuts and numbers, as Hugging Face has it: ``tokenizer.to_str()`` is JSON that other programs read."""
+        return _tokenizer(self.words, lower=self.lower)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, texts: Sequence[str], *, max_length: int | None = 256) -> Tokens:
+        """Give the numbers of the words of texts.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            One without words becomes one unknown word.
+        max_length : int or None, default 256
+            Words to keep from the start of each text, at least 1; None keeps all. What is cut is counted.
+
+        Raises
+        ------
+        InputError
+            If a text is no str.
+        """
+        check_number("max_length", 1 if max_length is None else max_length, 1, np.inf, open_high=True)
+        found, n_before, n_cut, n_empty = [], 0, 0, 0
+        for ids in self._numbered(check_texts(texts)):
+            n_before += len(ids)
+            n_cut += max_length is not None and len(ids) > max_length
+            n_empty += not len(ids)
+            found.append(ids[:max_length] if len(ids) else np.array([UNK]))
+        offsets = np.cumsum([0, *map(len, found)], dtype=np.int64)
+        joined = np.concatenate([np.empty(0, np.int64), *found])
+        return Tokens(joined, offsets, n_before, n_cut, n_empty)
+
+    def _numbered(self, texts: list[str]) -> Iterator[IntArray]:
+        for start in range(0, len(texts), _CHUNK):
+            pieces = [list(_pieces(text)) for text in texts[start : start + _CHUNK]]
+            whole = [own[0] if len(own) == 1 else "" for own in pieces]
+            for own, encoded in zip(pieces, self.tokenizer.encode_batch_fast(whole), strict=True):
+                parts = [encoded.ids] if len(own) == 1 else [self.tokenizer.encode(part).ids for part in own]
+                yield np.concatenate([np.array(part, np.int64) for part in parts])
+
+    def to_json(self) -> str:
+        """Give the vocabulary as JSON, which `from_json` reads."""
+        return json.dumps({"words": self.words, "counts": self.counts, "lower": self.lower})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Give the vocabulary that `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+            JSON.
+
+        Raises
+        ------
+        InputError
+            If it is anything else.
+
+        Examples
+        --------
+        >>> vocabulary = Vocabulary(("[PAD]", "[UNK]", "film"), (0, 3, 2))
+        >>> Vocabulary.from_json(vocabulary.to_json()) == vocabulary
+        True
+        """
+        try:
+            held = json.loads(text)
+            words, counts, lower = held["words"], held["counts"], held["lower"]
+            fits = (
+                tuple(words[:2]) == SPECIAL
+                and len(set(words)) == len(words) == len(counts)
+                and all(isinstance(word, str) for word in words)
+                and all(type(count) is int and count >= 0 for count in counts)
+                and isinstance(lower, bool)
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"a vocabulary must be JSON as to_json writes it, got {text[:40]!r}") from error
+        if not fits:
+            raise InputError(
+                f"a vocabulary's JSON must begin with the words {listed(SPECIAL)} and have one count for each different "
+                f"word, got {len(words)} words and {len(counts)} counts; write it again with to_json"
+            )
+        return cls(tuple(words), tuple(counts), lower)
+
+
+def _tokenizer(words: Sequence[str], *, lower: bool) -> Tokenizer:
+    """A Hugging Face tokenizer of whole words, numbered in this order.
+
+    The special words are no special tokens of it: written out in a text, ``[PAD]`` is a bracket, a word and a bracket.
+    """
+    numbers = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=SPECIAL[UNK]))
+    steps: list[Any] = [normalizers.NFKC(), normalizers.Replace("’", "'")]
+    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if lower else steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
+    return tokenizer
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for start in range(0, max(len(text), 1), _PIECE):
+        yield text[start : start + _PIECE]
+
+
+def replace_rare(
+    ids: IntArray, counts: Sequence[int], rng: np.random.Generator, *, alpha: float = 0.25
+) -> IntArray:
+    """Give the numbers of words with rare ones replaced by the unknown word at random, so that it is trained.
+
+    A word that the training texts hold n times is replaced with probability alpha / (alpha + n).
+
+    Parameters
+    ----------
+    ids : array of int64, any shape
+        Numbers of words of training texts; not changed. Padding stays.
+    counts : sequence of int
+        `Vocabulary.counts`.
+    rng : numpy Generator
+        Draws.
+    alpha : float, default 0.25
+        0 replaces nothing; raising it makes overfitting to rare words less likely.
+
+    References
+    ----------
+    Kiperwasser & Goldberg 2016, arXiv:1603.04351, section 4 (word dropout).
+
+    Examples
+    --------
+    >>> replace_rare(np.array([2, 3, 0]), [0, 0, 1, 10**9], np.random.default_rng(0), alpha=1e6)
+    array([1, 3, 0])
+    """
+    check_number("alpha", alpha, 0, np.inf, open_high=True)
+    rates = alpha / (alpha + np.maximum(np.array(counts, float), 1))
+    rates[[PAD, UNK]] = 0.0
+    return np.where(rng.random(ids.shape) < rates[ids], UNK, ids)
+
+
+def batches(lengths: IntArray, batch_size: int, rng: np.random.Generator | None = None) -> list[IntArray]:
+    """Give batches of texts of about the same length, each text once.
+
+    Parameters
+    ----------
+    lengths : array of shape (n,) of int
+        Words of each text.
+    batch_size : int
+        Texts in a batch, at least 1; the rest makes a smaller one.
+    rng : numpy Generator, optional
+        Draws which of about equally long texts go together, and the order of the batches. None for a fixed order, the
+        longest texts first: for predictions.
+
+    Returns
+    -------
+    list of arrays of int64
+        Numbers of texts.
+
+    Examples
+    --------
+    >>> batches(np.array([9, 2, 8, 3, 1]), 2)
+    [array([0, 2]), array([3, 1]), array([4])]
+    """
+    check_number("batch_size", batch_size, 1, np.inf, open_high=True)
+    lengths = np.asarray(lengths)
+    order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
+    pool = len(lengths) if rng is None else batch_size * _POOL
+    made = []
+    for start in range(0, len(order), max(pool, 1)):
+        rows = order[start : start + pool]
+        rows = rows[np.argsort(-lengths[rows], kind="stable")]
+        made += [rows[k : k + batch_size] for k in range(0, len(rows), batch_size)]
+    return made if rng is None else [made[k] for k in rng.permutation(len(made))]
+
+
+def check_texts(texts: object) -> list[str]:
+    """Give texts as a list, or raise `InputError` if they are no list of str that Unicode can write.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        What the user gave.
+    """
+    if isinstance(texts, str | bytes | Mapping) or not hasattr(texts, "__iter__"):
+        raise InputError(f"texts must be a list of str, got {type(texts).__name__}; put one text in a list")
+    found = list(texts)
+    for number, text in enumerate(found):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise InputError(
+                f"texts must be str, but text {number} is {kind}: {text!r:.40}; leave it out or write str(...)"
+            )
+        try:
+            text.isascii() or text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"texts must be Unicode, but character {error.start} of text {number} is half a pair ({text[error.start]!a}); "
+                "decode the file again, perhaps with encoding='latin-1'"
+            ) from error
+    return found

@@ -1,0 +1,211 @@
+"""Texts and their labels, read from a table."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+
+import narwhals as nw
+import numpy as np
+
+from heldout.check import InputError, did_you_mean
+from heldout.data.columns import listed, read_levels
+from heldout.data.series import IntArray
+from heldout.data.sources import open_source
+from heldout.data.tables import Table
+from heldout.data.text import check_texts
+from heldout.data.times import read_times
+
+
+@dataclass(frozen=True, eq=False)
+class TextData:
+    """Texts with their classes, in the rows of the table they came from.
+
+    Parameters
+    ----------
+    texts : tuple of str
+        The texts.
+    labels : array of shape (n,), int64, or None
+        The place in ``classes`` of each text's class.
+    classes : tuple of str
+        All classes; numbers in their order, others in that of the alphabet.
+    group, time : arrays of shape (n,), int64, or None
+        Of whom or what each text is; when, in microseconds since 1970-01-01 (UTC) or step numbers.
+    n_train : int
+        Rows before those of a test table that was given.
+    notes : tuple of str
+        What was inferred or looks wrong.
+    """
+
+    texts: tuple[str, ...]
+    labels: IntArray | None
+    classes: tuple[str, ...]
+    group: IntArray | None
+    time: IntArray | None
+    n_train: int
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_texts(
+    source: object,
+    *,
+    text: str,
+    target: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    test: object = None,
+    classes: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+) -> TextData:
+    """Give the texts and labels in a table, checked, with a note of everything that looks wrong.
+
+    Parameters
+    ----------
+    source : path or data frame
+        What `heldout.data.tables.read_table` reads, one text per row.
+    text : str
+        The column of texts; one that is missing is an empty text, and counted.
+    target : str, optional
+        The column of labels: text, booleans, or numbers that are whole.
+    group, time : str, optional
+        Columns of what must not be on both sides of a split, and of when a text was written.
+    test : path or data frame, optional
+        Rows in the same form that are the sealed test.
+    classes : sequence of str, optional
+        Those of the training texts, where a model is to be scored on this table.
+    encoding : str, default "utf-8"
+        How a text file is encoded.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or holds something else, or a label is missing, one of no training text, or that of all.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> data = read_texts(pl.DataFrame({"review": ["Good.", "Bad!"], "stars": [5, 1]}), text="review", target="stars")
+    >>> data.texts, data.classes, data.labels
+    (('Good.', 'Bad!'), ('1', '5'), array([1, 0]))
+    """
+    opened = open_source(source, test=test, layout="long", encoding=encoding)
+    table, notes = opened.table, list(opened.table.notes)
+    for name in (text, target, group, time):
+        if name is not None and name not in table.frame.columns:
+            near = did_you_mean(name, table.frame.columns)
+            raise InputError(f"there is no column {name!r} in the table{near}")
+    if text == target:
+        raise InputError(
+            f"texts and labels must be two columns, but both are {text!r}; name the labels with target="
+        )
+    texts = _texts(table, text, notes)
+    labels = None
+    if target is not None:
+        labels, classes = _labels(table, target, opened.n_train, classes, notes)
+        notes += _on_duplicates(texts, labels)
+    times = None if time is None else read_times(table.frame[time], table.place)
+    notes += () if times is None else times.notes
+    return TextData(
+        tuple(texts),
+        labels,
+        tuple(classes or ()),
+        None if group is None else read_levels(table, group)[0],
+        None if times is None else times.values,
+        opened.n_train,
+        tuple(notes),
+    )
+
+
+def _texts(table: Table, name: str, notes: list[str]) -> list[str]:
+    column = table.frame[name]
+    if column.dtype not in (nw.String, nw.Object, nw.Categorical, nw.Enum):
+        held = (
+            "bytes: decode them, or read the file with its encoding"
+            if column.dtype == nw.Binary
+            else column.dtype
+        )
+        raise InputError(
+            f"the text column must hold text, but {name!r} holds {held}; name another with text="
+        )
+    found = ["" if _is_missing(value) else value for value in column.to_list()]
+    wrong = next((row for row, value in enumerate(found) if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise InputError(
+            f"the text column must hold text, but {name!r} holds {found[wrong]!r} in {table.place(wrong)}; write it as text"
+        )
+    empty = [row for row, value in enumerate(found) if not value.strip()]
+    if len(empty) == len(found):
+        raise InputError(f"the text column must hold text, but {name!r} is empty in all {len(found)} rows")
+    if empty:
+        notes.append(
+            f"{len(empty):,} of {len(found):,} texts are empty, the first in {table.place(empty[0])}"
+        )
+    return check_texts(found)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and value != value) or value == ""
+
+
+def _labels(
+    table: Table, name: str, n_train: int, classes: Sequence[str] | None, notes: list[str]
+) -> tuple[IntArray, tuple[str, ...]]:
+    values = table.frame[name].to_list()
+    missing = [row for row, value in enumerate(values) if _is_missing(value) or not str(value).strip()]
+    if missing:
+        raise InputError(
+            f"every row must have a label, but column {name!r} is empty in {len(missing):,} rows, the first {table.place(missing[0])}; "
+            "fill them in or remove these rows"
+        )
+    if all(isinstance(value, Real) for value in values):
+        uneven = next((row for row, value in enumerate(values) if value % 1), None)
+        if uneven is not None:
+            raise InputError(
+                f"labels must be classes, but column {name!r} holds the number {values[uneven]} in {table.place(uneven)}; "
+                "give words or whole numbers"
+            )
+        notes.append(f"the numbers in {name!r} are read as names of classes, without their order")
+        values = [value if isinstance(value, bool) else int(value) for value in values]
+    known = classes
+    if known is None:
+        named = {str(value): value for value in values[:n_train]}
+        known = sorted(named, key=lambda name: _in_order(named[name]))
+    if len(known) < 2:
+        raise InputError(
+            f"labels must be of two classes at least, but column {name!r} holds {known[0]!r} only"
+        )
+    number = {label: place for place, label in enumerate(known)}
+    unseen = [row for row, value in enumerate(values) if str(value) not in number]
+    if unseen:
+        label = str(values[unseen[0]])
+        raise InputError(
+            f"every label must be one of the training texts ({listed(known)}), but {len(unseen):,} are not, the first {label!r} "
+            f"in {table.place(unseen[0])}{did_you_mean(label, known)}; correct or remove them"
+        )
+    return np.array([number[str(value)] for value in values], np.int64), tuple(known)
+
+
+def _in_order(value: object) -> tuple[float, str]:
+    return (float(value), str(value)) if isinstance(value, Real) else (np.inf, str(value))
+
+
+def _on_duplicates(texts: Sequence[str], labels: IntArray) -> list[str]:
+    """Say how many texts occur again, letter case and spaces aside, and how many of these have different labels."""
+    held: dict[str, Counter[int]] = {}
+    for text, label in zip(texts, labels.tolist(), strict=True):
+        plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        held.setdefault(plain, Counter())[label] += 1
+    again = [count for plain, count in held.items() if plain and count.total() > 1]
+    torn = [count for count in again if len(count) > 1]
+    if not again:
+        return []
+    differ = (
+        f"; {len(torn):,} of them have different labels ({sum(map(Counter.total, torn)):,} rows)"
+        if torn
+        else ""
+    )
+    return [f"{len(again):,} texts occur more than once ({sum(map(Counter.total, again)):,} rows){differ}"]
