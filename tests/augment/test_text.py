@@ -214,7 +214,7 @@ def test_the_guard_drops_what_lost_its_label():
 )  # fmt: skip
 def test_the_guard_goes_by_the_label_and_by_the_fall(before, after, reason):
     share = {"a": before, "b": after}
-    model = lambda texts: np.array([[1 - share[text[0]], share[text[0]]] for text in texts])  # noqa: E731
+    model = lambda texts: np.array([[1 - share[text[0]], share[text[0]]] for text in texts])  # noqa: E731 - one line says it
     guard = Guard([["a"]], np.array([1]), probabilities=model)
     assert guard.reasons([["b"]], np.array([0])) == [reason]
 

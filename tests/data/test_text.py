@@ -88,7 +88,7 @@ def test_the_order_of_the_training_texts_does_not_matter():
 def test_a_vocabulary_survives_json_pickle_and_hugging_face_json():
     vocabulary = Vocabulary.learn(TEXTS, min_count=1, lower=False)
     expected = vocabulary.encode(TEXTS).ids.tolist()
-    for again in (Vocabulary.from_json(vocabulary.to_json()), pickle.loads(pickle.dumps(vocabulary))):  # noqa: S301
+    for again in (Vocabulary.from_json(vocabulary.to_json()), pickle.loads(pickle.dumps(vocabulary))):  # noqa: S301 - made just now
         assert again == vocabulary
         assert again.encode(TEXTS).ids.tolist() == expected
     foreign = Tokenizer.from_str(vocabulary.tokenizer.to_str())
