@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from heldout.data.splits import split_series
 from heldout.recipe import Recipe
-from heldout.studies.study import make_context, plan, run_job
+from heldout.studies.plan import plan
+from heldout.studies.study import make_context, run_job
 from heldout.training.baselines import standard_baselines
 from heldout.training.fit import fit_series
 from heldout.training.settle import settle, settle_transform

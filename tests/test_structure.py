@@ -10,7 +10,8 @@ import heldout
 SOURCES = sorted((Path(__file__).parents[1] / "src" / "heldout").rglob("*.py"))
 PUBLIC = {
     "Config", "Forecast", "InputError", "LSTM", "LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "Recipe", "Result", "Run", "SeriesData", "SeriesModel",
-    "compare", "cross_validate", "fit", "fit_series", "load", "predict", "read_series", "split_series", "write_report",
+    "TextConfig", "TextLSTMClassifier", "TextModel", "TextRecipe", "TextResult", "compare", "cross_validate", "fit", "fit_series", "fit_text", "load", "predict",
+    "read_series", "read_texts", "read_vectors", "split_series", "split_texts", "write_report",
 }  # fmt: skip
 
 

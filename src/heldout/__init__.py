@@ -12,8 +12,14 @@ The contents page; each name is loaded when it is first used, so that ``heldout 
 `cross_validate`              recipes and baselines on the same folds
 `predict`, `Run`              forecasts from a run directory
 `write_report`, `compare`     a run as a page; runs side by side
+`read_texts`, `split_texts`   a table becomes texts; sealed test, folds, early-stopping texts
+`read_vectors`                word vectors of a file, for the words in use
+`TextRecipe`, `TextConfig`    `Recipe` and `Config` of a run on texts
+`TextResult`                  what `fit` gives for texts
+`fit_text`, `TextModel`       one fit of texts
 `LSTMRegressor`               sequences in arrays to numbers, for scikit-learn
 `LSTMClassifier`              sequences in arrays to classes, for scikit-learn
+`TextLSTMClassifier`          texts to classes, for scikit-learn
 `LSTMForecaster`, `Forecast`  series in tables or arrays to forecasts, for scikit-learn
 `load`                        an estimator from the file that its ``save`` wrote
 `InputError`                  what is raised where data, file or argument break a rule
@@ -26,14 +32,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from heldout.check import InputError as InputError
     from heldout.config import Config as Config
+    from heldout.config import TextConfig as TextConfig
     from heldout.data.layout import read_series as read_series
     from heldout.data.series import SeriesData as SeriesData
     from heldout.data.splits import split_series as split_series
+    from heldout.data.text_splits import split_texts as split_texts
+    from heldout.data.text_table import read_texts as read_texts
+    from heldout.data.vectors import read_vectors as read_vectors
     from heldout.estimators.arrays import LSTMClassifier as LSTMClassifier
     from heldout.estimators.arrays import LSTMRegressor as LSTMRegressor
     from heldout.estimators.files import load as load
     from heldout.estimators.forecast_table import Forecast as Forecast
     from heldout.estimators.forecaster import LSTMForecaster as LSTMForecaster
+    from heldout.estimators.texts import TextLSTMClassifier as TextLSTMClassifier
     from heldout.experiment import fit as fit
     from heldout.forecast import predict as predict
     from heldout.nn.lstm import LSTM as LSTM
@@ -43,32 +54,46 @@ if TYPE_CHECKING:
     from heldout.result import Result as Result
     from heldout.runs import Run as Run
     from heldout.studies.study import cross_validate as cross_validate
+    from heldout.text_recipe import TextRecipe as TextRecipe
+    from heldout.text_result import TextResult as TextResult
     from heldout.training.fit import SeriesModel as SeriesModel
     from heldout.training.fit import fit_series as fit_series
+    from heldout.training.text import TextModel as TextModel
+    from heldout.training.text import fit_text as fit_text
 
 _HOMES = {
     "InputError": "check",
     "Config": "config",
+    "TextConfig": "config",
     "read_series": "data.layout",
     "SeriesData": "data.series",
     "split_series": "data.splits",
+    "split_texts": "data.text_splits",
+    "read_texts": "data.text_table",
+    "read_vectors": "data.vectors",
     "LSTMClassifier": "estimators.arrays",
     "LSTMRegressor": "estimators.arrays",
     "load": "estimators.files",
     "Forecast": "estimators.forecast_table",
     "LSTMForecaster": "estimators.forecaster",
-    "Result": "result",
+    "TextLSTMClassifier": "estimators.texts",
     "fit": "experiment",
     "predict": "forecast",
     "LSTM": "nn.lstm",
     "Recipe": "recipe",
     "compare": "report.compare",
     "write_report": "report.run_report",
+    "Result": "result",
     "Run": "runs",
     "cross_validate": "studies.study",
+    "TextRecipe": "text_recipe",
+    "TextResult": "text_result",
     "SeriesModel": "training.fit",
     "fit_series": "training.fit",
+    "TextModel": "training.text",
+    "fit_text": "training.text",
 }
+_OPTIONAL = ("tokenizers", "datasketch")  # of the extra "text"
 
 __all__ = sorted(_HOMES)
 
@@ -76,7 +101,15 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'heldout' has no attribute {name!r}")
-    return getattr(import_module(f"heldout.{_HOMES[name]}"), name)
+    try:
+        home = import_module(f"heldout.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name not in _OPTIONAL:
+            raise
+        raise import_module("heldout.check").InputError(
+            f"{name} needs the package {error.name}: pip install 'heldout[text]'"
+        ) from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,8 @@ import polars as pl
 
 from heldout.config import Config
 from heldout.data.series import FloatArray
-from heldout.experiment import Listener, fit
+from heldout.experiment import fit
+from heldout.listener import Listener
 from heldout.recipe import Recipe
 from heldout.result import HELDOUT, Result
 from heldout.studies.engine import Engine
@@ -66,7 +67,7 @@ def run(
     """
     config = Config().with_values({"target": "week", "horizon": WEEK, "last_step_only": True, **SETTINGS})
     rivals: dict[str, Recipe | Baseline] = {"habit": HABIT, "har": Ridge(name="har", features=Har(0))}
-    return fit(
+    result = fit(
         volatility_table(),
         config,
         out=out,
@@ -75,6 +76,8 @@ def run(
         rivals=rivals,
         command="heldout demo",
     )
+    assert isinstance(result, Result)
+    return result
 
 
 SETTINGS: Mapping[str, object] = {"lookback": LOOKBACK, "n_seeds": 3, "n_folds": 4}

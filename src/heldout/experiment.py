@@ -6,10 +6,11 @@ read -> split (sealed test, walk-forward folds) -> fit everything on every fold 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from heldout.check import check_choice
-from heldout.config import Config
+from heldout.check import InputError, check_choice
+from heldout.config import Config, TextConfig
+from heldout.listener import Listener, Silent
 from heldout.recipe import Recipe
 from heldout.result import Result
 from heldout.runs import Run, environment
@@ -18,52 +19,20 @@ from heldout.seal import take_look
 from heldout.studies.engine import Engine, LocalEngine
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.optimism import optimism_and_drift
-from heldout.studies.study import Context, Job, make_context, run_plan
+from heldout.studies.plan import run_plan
+from heldout.studies.study import Context, make_context
 from heldout.summary import describe_data
 from heldout.task import Task
 from heldout.training.intervals import check_masks
 from heldout.training.lags import Baseline
 
-
-class Listener(Protocol):
-    """Who is told what goes on; `heldout.progress.Display` shows it."""
-
-    def note(self, text: str) -> None:
-        """One sentence about the data or a decision."""
-        ...
-
-    def begin(self, jobs: list[Job]) -> None:
-        """The fits that are planned."""
-        ...
-
-    def epoch(self, job: Job, event: dict[str, Any]) -> None:
-        """An epoch of a running fit."""
-        ...
-
-    def finished(self, job: Job, result: Finished, was_there: bool) -> None:  # noqa: FBT001 - a callback
-        """A fit that is done, now or in an earlier run of the same command."""
-        ...
-
-
-class Silent:
-    """A listener that says nothing."""
-
-    def note(self, text: str) -> None:
-        """Ignore a sentence."""
-
-    def begin(self, jobs: list[Job]) -> None:
-        """Ignore the plan."""
-
-    def epoch(self, job: Job, event: dict[str, Any]) -> None:
-        """Ignore an epoch."""
-
-    def finished(self, job: Job, result: Finished, was_there: bool) -> None:  # noqa: FBT001 - the listener's signature
-        """Ignore a result."""
+if TYPE_CHECKING:
+    from heldout.text_result import TextResult
 
 
 def fit(  # noqa: PLR0913 - the one entry point
     source: object,
-    config: Config,
+    config: Config | TextConfig,
     *,
     out: str | Path | None = None,
     engine: Engine | None = None,
@@ -72,19 +41,20 @@ def fit(  # noqa: PLR0913 - the one entry point
     gate: str | None = None,
     test: object = None,
     command: str | None = None,
-) -> Result:
-    """Fit a regularised LSTM to the series in a table and find out, honestly, what it is worth.
+) -> "Result | TextResult":
+    """Fit a regularised LSTM to the series, or the texts, in a table and find out, honestly, what it is worth.
 
     The last part of the time span is sealed. Before it, the recipe and the baselines are fitted and judged on
     walk-forward folds; then all are fitted on everything before the seal, and the sealed rows are scored, once.
     Stop it at any time and call it again with the same arguments: what was finished is not repeated.
+    With a `TextConfig` the table holds texts: see `heldout.text_experiment.fit_texts`.
 
     Parameters
     ----------
     source : path or data frame
-        A table, see `heldout.data.layout.read_series`.
-    config : Config
-        Columns, splits, recipe. ``config.data.target`` is needed unless the table holds one series per row.
+        A table, see `heldout.data.layout.read_series` and `heldout.data.text_table.read_texts`.
+    config : Config or TextConfig
+        Columns, splits, recipe. Of series ``config.data.target`` is needed unless the table holds one series per row.
     out : path, optional
         The run directory; by default a numbered one under ``runs``.
     engine : Engine, optional
@@ -103,13 +73,50 @@ def fit(  # noqa: PLR0913 - the one entry point
 
     Returns
     -------
-    Result
+    Result or TextResult
 
     Raises
     ------
     InputError
         If the table or the configuration breaks a rule.
     """
+    if isinstance(config, TextConfig):
+        return _fit_texts(
+            source,
+            config,
+            out=out,
+            engine=engine,
+            listener=listener,
+            rivals=rivals,
+            gate=gate,
+            test=test,
+            command=command,
+        )
+    return _fit_series(
+        source,
+        config,
+        out=out,
+        engine=engine,
+        listener=listener,
+        rivals=rivals,
+        gate=gate,
+        test=test,
+        command=command,
+    )
+
+
+def _fit_series(  # noqa: PLR0913 - the arguments of `fit`
+    source: object,
+    config: Config,
+    *,
+    out: str | Path | None,
+    engine: Engine | None,
+    listener: Listener | None,
+    rivals: Mapping[str, Recipe | Baseline] | None,
+    gate: str | None,
+    test: object,
+    command: str | None,
+) -> Result:
     listener = listener or Silent()
     task = Task.make(source, config, rivals or {}, test=test)
     data, folds = task.data, task.folds
@@ -158,16 +165,26 @@ def fit(  # noqa: PLR0913 - the one entry point
     return result
 
 
+def _fit_texts(source: object, config: TextConfig, *, test: object, **how: Any) -> "TextResult":
+    try:
+        from heldout.text_experiment import fit_texts  # noqa: PLC0415 - needs the extra `text`
+    except ModuleNotFoundError as error:
+        if error.name not in ("tokenizers", "datasketch"):
+            raise
+        raise InputError(f"texts need the package {error.name}: pip install 'heldout[text]'") from error
+    return fit_texts(source, config, test=test, call=_call, **how)
+
+
 def _overfit(task: Task, context: Context, inside: list[Finished]) -> dict[str, Any]:
     if task.inside is None:
         return {"why_not": "the training period is too short to hold blocks of it out"}
     return optimism_and_drift(context, task.inside, inside[0])
 
 
-def _call(source: object, run: Run, test: object) -> str:
+def _call(source: object, run: Run, test: object, kind: str = "Config") -> str:
     """What repeats a run from Python."""
     table = repr(str(source)) if isinstance(source, str | Path) else "table"
-    parts = [table, f"heldout.Config.read({str(run.path / 'config.toml')!r})"]
+    parts = [table, f"heldout.{kind}.read({str(run.path / 'config.toml')!r})"]
     if test is not None:
         parts.append(f"test={str(test)!r}" if isinstance(test, str | Path) else "test=test")
     return f"heldout.fit({', '.join(parts)}, out={str(run.path)!r})"

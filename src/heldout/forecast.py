@@ -1,7 +1,8 @@
-"""Forecasts from a run directory, for the steps after the end of a table."""
+"""What the model of a run says of a table: forecasts of what follows, or labels of its texts."""
 
 import io
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -9,27 +10,30 @@ from heldout.check import InputError
 from heldout.data.ahead import check_long_enough, long_table, with_rows_ahead
 from heldout.data.calendar import Frequency
 from heldout.data.layout import read_series
-from heldout.runs import Run, write_atomically
+from heldout.files import write_atomically
+from heldout.runs import Run
+from heldout.training.fit import SeriesModel
 
 
 def predict(run: str | Path, source: object) -> tuple[pl.DataFrame, list[str]]:
-    """Forecast what follows each series in a table with the model of a run.
+    """Forecast what follows each series in a table, or give the label of each text, with the model of a run.
 
     Parameters
     ----------
     run : path
         Run directory.
     source : path or data frame
-        A table with the columns of training; only the last ``lookback`` rows of each series are needed. Where the
-        model takes covariates known ahead, the rows to forecast stand at the end, their targets empty.
+        Of series, a table with the columns of training; only the last ``lookback`` rows of each are needed. Where the
+        model takes covariates known ahead, the rows to forecast stand at the end, their targets empty. Of texts, a table
+        with their column.
 
     Returns
     -------
     table : polars.DataFrame
         ``series`` (with several), ``time``, ``step``, ``target``, ``forecast``; ``low`` and ``high``
-        where the model has intervals; ``q...`` of a quantile model.
+        where the model has intervals; ``q...`` of a quantile model. Of texts ``row``, counted from 0, ``label`` and ``p_<class>``.
     notes : list of str
-        What was inferred from the table.
+        What was inferred from the table; of texts also what was cut or unknown.
 
     Raises
     ------
@@ -37,6 +41,14 @@ def predict(run: str | Path, source: object) -> tuple[pl.DataFrame, list[str]]:
         If a column is missing, or a series is too short.
     """
     model, metadata = Run(run).model()
+    if not isinstance(model, SeriesModel):
+        from heldout.text_predict import predict_texts  # noqa: PLC0415 - needs the extra `text`
+
+        return predict_texts(model, metadata["settings"], source)
+    return _forecast(model, metadata, source)
+
+
+def _forecast(model: SeriesModel, metadata: dict[str, Any], source: object) -> tuple[pl.DataFrame, list[str]]:
     settings, task = metadata["settings"], metadata["task"]
     asked = {
         name: settings[name]

@@ -43,6 +43,12 @@ def option(
     return field(default=default, metadata={"doc": doc, "dial": dial, **rule})
 
 
+def another_default(cls: type["Options"], name: str, default: Any) -> Any:
+    """Declare a field again as a base class has it, with a default of its own."""
+    item = next(item for item in fields(cls) if item.name == name)
+    return field(default=default, metadata=item.metadata)
+
+
 class Description(NamedTuple):
     """A field as a person is told of it: name, type, default, explanation with what is allowed."""
 
@@ -226,7 +232,8 @@ def _check_field(item: Field[Any], value: Any) -> None:
     if not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool):
         raise InputError(f"{item.name} must be {expected.__name__}, got {value!r}")
     if rule["choices"]:
-        check_choice(item.name, value, rule["choices"])
+        for word in value if isinstance(value, tuple) else (value,):
+            check_choice(item.name, word, rule["choices"])
     if rule["low"] is not None:
         for number in value if isinstance(value, tuple) else (value,):
             open_high = rule["open_high"] or rule["high"] == float("inf")

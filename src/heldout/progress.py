@@ -1,6 +1,7 @@
 """`Display`: what a person sees while fits run, on the error stream: a live view on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,12 +11,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from heldout.base_recipe import BaseRecipe
 from heldout.check import visible
-from heldout.recipe import Recipe
 from heldout.studies.ledger import Finished
-from heldout.studies.study import Job
+from heldout.studies.plan import Job
 
 _HEARTBEAT = 10.0  # seconds between lines about running fits where there is no terminal
+_SCORES = ("mse", "mae", "log loss", "accuracy")
 
 
 class Display:
@@ -92,14 +94,7 @@ class Display:
             self.seconds.setdefault(job.candidate, []).append(result.seconds)
         self.bar.update(self.task, completed=len(self.done), left=self._left())
         if not self.console.is_terminal:
-            score = next(
-                (
-                    f"{name} {result.scores[name]:.4g}"
-                    for name in ("mse", "mae")
-                    if result.scores.get(name) is not None
-                ),
-                "",
-            )
+            score = _score(result.scores)
             kept = f", best epoch {result.scores['best_epoch']}" if "best_epoch" in result.scores else ""
             how = "done before" if was_there else f"{result.seconds:.1f} s"
             self._say(f"[{len(self.done)}/{len(self.jobs)}] {job.name}: {score}{kept} ({how})")
@@ -112,7 +107,7 @@ class Display:
         """Mean time of the finished fits of each candidate, over what is left of it."""
         left = [job for job in self.jobs if job.name not in self.done]
         known = {name: sum(values) / len(values) for name, values in self.seconds.items()}
-        if any(job.candidate not in known for job in left if isinstance(job.model, Recipe)):
+        if any(job.candidate not in known for job in left if isinstance(job.model, BaseRecipe)):
             return ""
         seconds = sum(known.get(job.candidate, 0.0) for job in left) / self.workers
         return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
@@ -124,7 +119,14 @@ class Display:
         return Group(self.bar, table) if self.jobs else Group(Table.grid())
 
 
+def _score(scores: Mapping[str, Any]) -> str:
+    """What a fit scored: an error of series, two numbers of texts."""
+    return ", ".join(f"{name} {scores[name]:.4g}" for name in _SCORES if scores.get(name) is not None)
+
+
 def _losses(event: dict[str, Any]) -> str:
+    if "pretrain_epoch" in event:
+        return f"pretraining: epoch {event['pretrain_epoch']} of {event['pretrain_epochs']}, valid {event['pretrain_loss']:.4g}"
     return (
         f"epoch {event['epoch']} of at most {event['max_epochs']}, train {event['train_loss']:.4g}, "
         f"valid {event['valid_loss']:.4g}, best epoch {event['best_epoch']}"

@@ -123,16 +123,16 @@ class Result:
         if not found.enough:
             how = "the test is too short to tell by how much"
         elif found.low > 0:
-            how = f"a skill of {_percent(found)} against the last value: it holds up"
+            how = f"a skill of {in_percent(found)} against the last value: it holds up"
         elif found.high < 0:
-            how = f"{_percent(found)} against the last value: it is worse than repeating the last value"
+            how = f"{in_percent(found)} against the last value: it is worse than repeating the last value"
         else:
-            how = f"{_percent(found)} against the last value: no skill is shown"
+            how = f"{in_percent(found)} against the last value: no skill is shown"
         best = self.row(self.best_baseline).heldout_skill
         where = "on the folds" if self.n_folds else "on these rows"
-        beside = f"against {self.best_baseline}, the baseline that was best {where}, {_percent(best)}"
+        beside = f"against {self.best_baseline}, the baseline that was best {where}, {in_percent(best)}"
         if best.enough:
-            beside += f" ({_compared(best)})"
+            beside += f" ({compared(best)})"
         nothing = (
             " Early stopping kept epoch 0: the LSTM found nothing beyond its linear shortcut."
             if self.added_nothing
@@ -160,7 +160,7 @@ class Result:
     def _repr_html_(self) -> str:
         """The table of the sealed test, and the sentence."""
         rows = [
-            [row.name, f"{row.value:.4g}", _percent(row.skill_vs_naive), _percent(row.heldout_skill)]
+            [row.name, f"{row.value:.4g}", in_percent(row.skill_vs_naive), in_percent(row.heldout_skill)]
             for row in self.rows
         ]
         header = ["candidate", self.metric, "skill against the last value", "heldout against it"]
@@ -181,7 +181,7 @@ class Result:
                     "skill_vs_naive": _finite(row.skill_vs_naive.mean),
                     "skill_low": _finite(row.skill_vs_naive.low),
                     "skill_high": _finite(row.skill_vs_naive.high),
-                    "heldout_skill": _interval(row.heldout_skill),
+                    "heldout_skill": interval_to_dict(row.heldout_skill),
                     "folds": row.folds,
                 }
                 for row in self.rows
@@ -191,7 +191,7 @@ class Result:
             "n_seeds": self.n_seeds,
             "added_nothing": self.added_nothing,
             "extra_inputs": list(self.extra_inputs),
-            "fold_skill_vs_naive": _interval(self.fold_skill) if self.fold_skill else None,
+            "fold_skill_vs_naive": interval_to_dict(self.fold_skill) if self.fold_skill else None,
             "looks_at_test": self.looks,
             "intervals": self.intervals,
             "quantiles": self.quantiles,
@@ -202,13 +202,15 @@ class Result:
         }
 
 
-def _compared(skill: Interval) -> str:
+def compared(skill: Interval) -> str:
+    """Say in a word what the interval of a skill shows."""
     if abs(skill.mean) < _EQUAL:
         return "equal"
     return "better" if skill.low > 0 else "worse" if skill.high < 0 else "no difference shown"
 
 
-def _percent(interval: Interval) -> str:
+def in_percent(interval: Interval) -> str:
+    """Give a skill with its interval, for a sentence."""
     if np.isnan(interval.mean):
         return "no skill can be given, its loss is 0"
     if not interval.enough:
@@ -220,5 +222,6 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _interval(interval: Interval) -> dict[str, float | None]:
+def interval_to_dict(interval: Interval) -> dict[str, float | None]:
+    """Give mean and ends as JSON has them; None where they are not finite."""
     return {"mean": _finite(interval.mean), "low": _finite(interval.low), "high": _finite(interval.high)}

@@ -14,7 +14,7 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import filelock
 import numpy as np
@@ -22,12 +22,21 @@ import polars as pl
 import torch
 
 from heldout.check import InputError
-from heldout.config import Config
+from heldout.config import BaseConfig
+from heldout.files import write_atomically
 from heldout.training.checkpoint import load_tensors, save_tensors
 from heldout.training.fit import SeriesModel
 
 _VERSION = 1
 _PACKAGES = ("heldout", "torch", "numpy", "scipy", "scikit-learn", "statsmodels", "polars")
+
+
+class SavedModel(Protocol):
+    """A fitted model that can be written."""
+
+    def to_file_parts(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Give named tensors and JSON metadata."""
+        ...
 
 
 class RunLockedError(InputError):
@@ -64,13 +73,18 @@ class Run:
 
     @classmethod
     def open(
-        cls, config: Config, fingerprint: str, *, out: str | Path | None = None, folder: str | Path = "runs"
+        cls,
+        config: BaseConfig,
+        fingerprint: str,
+        *,
+        out: str | Path | None = None,
+        folder: str | Path = "runs",
     ) -> Self:
         """Make a run directory, or go on with the one that has the same configuration and data; and lock it.
 
         Parameters
         ----------
-        config : Config
+        config : Config or TextConfig
             As the user gave it.
         fingerprint : str
             Of the data.
@@ -92,11 +106,7 @@ class Run:
             If another process is writing it.
         """
         identity = hashlib.sha256(f"{config.to_toml()}\n{fingerprint}".encode()).hexdigest()
-        path = (
-            Path(out)
-            if out is not None
-            else _numbered(Path(folder), "-".join(config.data.target) or "series", identity)
-        )
+        path = Path(out) if out is not None else _numbered(Path(folder), _stem(config), identity)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -149,7 +159,7 @@ class Run:
         return self.path / "ledger.sqlite"
 
     def save(
-        self, config: Config, model: SeriesModel, scores: dict[str, Any], predictions: pl.DataFrame
+        self, config: BaseConfig, model: SavedModel, scores: dict[str, Any], predictions: pl.DataFrame
     ) -> None:
         """Write what a finished run consists of; ``scores.json`` last, so that its presence says the run is whole."""
         write_atomically(self.path / "config-resolved.toml", config.to_toml().encode())
@@ -179,8 +189,8 @@ class Run:
             raise InputError(f"{self.path} is not finished: give its command again") from error
         return found
 
-    def model(self) -> tuple[SeriesModel, dict[str, Any]]:
-        """Load the model and its metadata; the checksum is verified and nothing is executed.
+    def model(self) -> tuple[Any, dict[str, Any]]:
+        """Load the model (`SeriesModel` or `TextModel`) and its metadata; the checksum is verified, nothing is executed.
 
         Raises
         ------
@@ -188,6 +198,10 @@ class Run:
             If the file is missing or damaged.
         """
         tensors, metadata = load_tensors(self.path / "model.safetensors")
+        if metadata.get("kind") == "heldout text model":
+            from heldout.training.text import TextModel  # noqa: PLC0415 - needs the extra `text`
+
+            return TextModel.from_file_parts(tensors, metadata), metadata
         return SeriesModel.from_file_parts(tensors, metadata), metadata
 
 
@@ -199,33 +213,6 @@ def environment() -> dict[str, Any]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "packages": {name: version(name) for name in _PACKAGES},
     }
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    content : bytes
-        All of it.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written; an older file is then as it was.
-    """
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path} ({len(content)} bytes): {error.strerror}") from error
 
 
 def _json(values: dict[str, Any]) -> bytes:
@@ -243,6 +230,12 @@ def _identity(path: Path) -> str | None:
     if not (path / "run.json").exists():
         return None
     return str(Run(path).about.get("identity"))
+
+
+def _stem(config: BaseConfig) -> str:
+    """What a run's directory is called after."""
+    target = config.data.target
+    return (target if isinstance(target, str) else "-".join(target or ())) or "series"
 
 
 def _numbered(folder: Path, stem: str, identity: str) -> Path:

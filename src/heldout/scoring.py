@@ -19,8 +19,9 @@ from heldout.runs import Run
 from heldout.studies.compare import FEWEST_SERIES, Interval, block_t, fold_skill, skill
 from heldout.studies.coverage import measure_interval, measure_quantiles
 from heldout.studies.ledger import Finished
+from heldout.studies.plan import Job
 from heldout.studies.scale import by_moment
-from heldout.studies.study import Context, Job
+from heldout.studies.study import Context
 from heldout.training.checkpoint import parse_tensors
 from heldout.training.fit import SeriesModel
 

@@ -17,7 +17,8 @@ from heldout.data.transforms import is_differenced
 from heldout.recipe import Recipe
 from heldout.result import HELDOUT
 from heldout.studies.optimism import hold_out_inside
-from heldout.studies.study import MOST_JUDGED, Job, plan
+from heldout.studies.plan import Job, plan
+from heldout.studies.study import MOST_JUDGED
 from heldout.training.baselines import Boosting, standard_baselines
 from heldout.training.fit import fit_series
 from heldout.training.lags import Baseline

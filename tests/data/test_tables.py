@@ -118,6 +118,20 @@ def test_fields_in_quotation_marks_may_hold_separators_and_line_ends(tmp_path):
     assert table.place(1) == "row 1"
 
 
+def test_json_lines_give_what_their_table_as_csv_gives(tmp_path):
+    rows = ['{"day": "1999-01", "x": 1.5}', '{"x": 2, "day": "a \\"b\\"\\n\\u00e9"}', '{"day": null}']
+    expected = {"day": ["1999-01", 'a "b"\né', None], "x": [1.5, 2.0, None]}
+    for end, data in (("\n", "\n".join(rows)), ("\r\n", "\r\n".join(rows) + "\r\n")):
+        table = open_table(written(tmp_path, data, "a.jsonl"))
+        assert columns(table.frame) == expected, end
+        assert (table.place(1), table.notes) == ("line 2", ("each line is read as a JSON object",))
+    assert open_table(written(tmp_path, gzip.compress("\n".join(rows).encode()))).frame.columns == [
+        "day",
+        "x",
+    ]
+    assert open_table(written(tmp_path, rows[0] + "\n\n" + rows[1])).place(1) == "row 1"
+
+
 @pytest.mark.parametrize("row", [0, 7, 30_000])
 @pytest.mark.parametrize(("bad", "found"), [("1", 1), ("1,2,3", 3), ("", 1)])
 def test_a_ragged_line_is_named_wherever_it_stands(tmp_path, row, bad, found):
@@ -147,6 +161,12 @@ BAD_FILES = {
     "open quote": (b'a,b\n1,"2\n3,4\n', "quotation mark"),
     "damaged gzip": (gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "whole gzip file.*get it again"),
     "damaged parquet": (b"PAR1 nothing PAR1", "whole Parquet file.*get it again"),
+    "json of several lines": (b'{\n"a": 1\n}\n', "one JSON object, but line 1 is none"),
+    "json with a list": (b'{"a": 1}\n[1]\n', "line 2 is list; write one row per line"),
+    "json cut off": (b'{"a": 1}\n\n{"a"', "line 3 is none"),
+    "json of two kinds": (b'{"a": 1}\n{"a": {"b": 2}}\n', "values of one kind .*key 'a'"),
+    "json of half a character": (rb'{"a": "\ud800"}', "do not fit.*surrogates"),
+    "json without keys": (b"{}\n", "rows and columns"),
     "excel": (b"PK\x03\x04 sheets", "save it as CSV"),
 }
 
@@ -197,11 +217,14 @@ def test_a_number_written_in_full_is_read_back_exactly(tmp_path, values):
 
 @FILES
 @given(
-    data=st.one_of(st.binary(max_size=60), st.text(alphabet='ab,;\t|1.-"\n\r é', max_size=60).map(str.encode))
+    data=st.one_of(
+        st.binary(max_size=60), st.text(alphabet='ab,;\t|1.-"\n\r é{}:', max_size=60).map(str.encode)
+    ),
+    asked=st.sampled_from([(), ("column_1", "column_2")]),
 )
-def test_any_bytes_give_a_table_or_one_clear_error(tmp_path, data):
+def test_any_bytes_give_a_table_or_one_clear_error(tmp_path, data, asked):
     try:
-        frame, _ = read_table(written(tmp_path, data))
+        frame = open_table(written(tmp_path, data), columns=asked).frame
     except InputError:
         return
     assert min(frame.shape) > 0

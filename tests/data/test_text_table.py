@@ -1,6 +1,7 @@
 """Tables of texts: bad input has a defined outcome."""
 
 import gzip
+import json
 
 import numpy as np
 import pandas as pd
@@ -109,14 +110,100 @@ def test_texts_that_occur_again_with_another_label_are_counted():
     assert note in data.notes
 
 
-def test_real_messages_are_read(shared):
-    lines = (
-        gzip.decompress((shared / "text/sms_spam/SMSSpamCollection.gz").read_bytes()).decode().splitlines()
+NUMBERED = {"text": "column_2", "target": "column_1"}
+
+
+def test_real_messages_are_read_to_the_letter(shared):
+    path = shared / "text/sms_spam/SMSSpamCollection.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().removesuffix("\n").split("\n")
+    data = read_texts(path, **NUMBERED)
+    labels, texts = zip(*(line.split("\t") for line in lines), strict=True)
+    assert data.texts == texts
+    assert tuple(data.classes[k] for k in data.labels) == labels
+    assert np.bincount(data.labels).tolist() == [4827, 747]
+    assert any(note.startswith("quotation marks are read as characters of the text") for note in data.notes)
+    with pytest.raises(InputError, match="if the first row is data, name the columns column_1, column_2"):
+        read_texts(path, text="text", target="label")
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "n", "n_classes"),
+    [
+        ("sent_conv/rt-polarity.all.gz", "latin-1", 10662, 2),
+        ("sent_conv/TREC.train.all.gz", "latin-1", 5452, 6),
+        ("sent_conv/stsa.fine.train.gz", "utf-8", 8544, 5),
+        ("eda/trec/train_500.txt.gz", "utf-8", 500, 6),
+    ],
+)
+def test_real_texts_after_their_labels_are_read_as_a_slow_reader_reads_them(
+    shared, name, encoding, n, n_classes
+):
+    path = shared / "text" / name
+    lines = gzip.decompress(path.read_bytes()).decode(encoding).removesuffix("\n").split("\n")
+    data = read_texts(path, **NUMBERED, encoding=encoding)
+    slow = [(line[0], line[2:]) for line in lines]  # each label is one digit
+    assert [(data.classes[k], text) for k, text in zip(data.labels, data.texts, strict=True)] == slow
+    assert (len(data), len(data.classes)) == (n, n_classes)
+
+
+def test_real_json_lines_are_read(shared):
+    path = shared / "text/newsgroups4/20news_bydate_4cat_train.jsonl.gz"
+    data = read_texts(path, text="text", target="label")
+    slow = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().strip().split("\n")]
+    assert data.texts == tuple(row["text"] for row in slow)
+    assert len(data.classes) == 4
+
+
+def test_a_header_that_looks_like_data_is_said(tmp_path):
+    path = tmp_path / "messages.tsv"
+    path.write_text("ham\tHello you\nspam\tWin\nham\tYes\n")
+    data = read_texts(path, text="Hello you", target="ham")
+    assert (
+        "the first row is read as a header, but the name 'ham' occurs again in its column (1 rows); if the first row is data,"
+        in " ".join(data.notes)
     )
-    labels, texts = zip(*(line.split("\t", 1) for line in lines), strict=True)
-    data = read_texts(frame(text=texts, label=labels), text="text", target="label")
-    assert (len(data), data.classes, np.bincount(data.labels).tolist()) == (
-        5574,
-        ("ham", "spam"),
-        [4827, 747],
-    )
+    assert len(read_texts(path, **NUMBERED)) == 3
+    for text in ("0\thow are you\n1\tfine\n", "x\t" + "word " * 10 + "\ny\tfine\n"):
+        path.write_text(text)
+        with pytest.raises(
+            InputError, match=r"no column 'text' .*; it has '.*; if the first row is data, name"
+        ):
+            read_texts(path, text="text", target="label")
+        assert len(read_texts(path, **NUMBERED)) == 2
+    path.write_text("label\ttext\nham\tHello\nspam\tWin\n")
+    assert "header" not in " ".join(read_texts(path, text="text", target="label").notes)
+    with pytest.raises(InputError, match=r"no column 'review' in the table; it has 'label', 'text'$"):
+        read_texts(path, text="review")
+
+
+def test_a_test_file_has_its_own_header_and_quotation_marks(tmp_path):
+    train, test = tmp_path / "train.txt", tmp_path / "test.txt"
+    train.write_text("p\tgood\nq\tbad\n")
+    test.write_text('q\tso "bad\n')
+    data = read_texts(train, **NUMBERED, test="auto")
+    assert (data.texts, data.n_train) == (("good", "bad", 'so "bad'), 2)
+    assert any(note.startswith("in the test table, quotation marks") for note in data.notes)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_empty_file_and_one_with_a_header_only_are_refused(tmp_path, packed):
+    path = tmp_path / "messages"
+    for content, said in ((b"", "is empty"), (b"\n\n", "is empty"), (b"text,y\n", "holds a header only")):
+        path.write_bytes(gzip.compress(content) if packed else content)
+        with pytest.raises(InputError, match=f"a table must have rows, but .* {said}"):
+            read_texts(path, text="text", target="y")
+
+
+def test_a_huge_text_is_read_whole(tmp_path):
+    path, huge = tmp_path / "messages.csv", "many words, " * 200_000
+    path.write_text(f'text,y\n"{huge}",p\nshort,q\n')
+    assert read_texts(path, text="text", target="y").texts == (huge, "short")
+    path.write_text(f"p\t{huge}\nq\tshort\n")
+    assert read_texts(path, **NUMBERED).texts == (huge, "short")
+    path.write_text(f"p {huge}\nq short\n")
+    assert read_texts(path, **NUMBERED).texts == (huge, "short")
+
+
+def test_a_class_of_one_text_is_read_and_left_to_the_split_to_judge():
+    data = read_texts(frame(text=["a", "b", "c"], y=["p", "p", "q"]), text="text", target="y")
+    assert np.bincount(data.labels).tolist() == [2, 1]

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from heldout.check import InputError
+from heldout.data import text as of_text
+from heldout.data import vectors as of_vectors
 from heldout.data.vectors import Vectors, read_vectors
 
 FORMATS = ("glove", "word2vec text", "fasttext", "binary", "binary without line ends")
+SPECIAL = ("[PAD]", "[UNK]")
 # No ASCII blanks, which part the fields, but the characters that split lines elsewhere.
 NAMES = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=" ") | st.just("\x85"), min_size=1
-)
+).filter(lambda name: name not in SPECIAL)
 
 
 def numbers(n, d, seed=0):
@@ -78,9 +81,9 @@ def test_the_cut_between_blocks_changes_nothing(tmp_path, monkeypatch, form):
     words = [f"word{k}" for k in range(40)]
     path = written(tmp_path, as_bytes(words, numbers(40, 7), form))
     whole = read_vectors(path, words)
-    monkeypatch.setattr("heldout.data.vectors._HEAD_BYTES", 100)
+    monkeypatch.setattr("heldout.data.vector_files._HEAD_BYTES", 100)
     for size in (1, 3, 64, 1000):
-        monkeypatch.setattr("heldout.data.vectors._BLOCK_BYTES", size)
+        monkeypatch.setattr("heldout.data.vector_files._BLOCK_BYTES", size)
         in_pieces = read_vectors(path, words)
         assert in_pieces.words == whole.words
         np.testing.assert_array_equal(in_pieces.vectors, whole.vectors)
@@ -292,6 +295,29 @@ def test_missing_words_are_drawn_at_the_scale_of_the_others_and_no_other_vector_
     np.testing.assert_allclose(a[10:].mean(0), vectors.vectors.mean(0), atol=0.5)
 
 
+def test_one_word_found_gives_a_spread_too():
+    weights = made(np.float32([[3, -4]])).matrix(
+        [f"missing{k}" for k in range(4000)], np.random.default_rng(0)
+    )[0]
+    np.testing.assert_allclose(weights.std(0), np.sqrt(12.5), rtol=0.1)
+
+
+def test_what_fills_batches_up_has_no_vector_and_is_no_word():
+    vectors = Vectors(
+        words=("film", "[PAD]"), vectors=numbers(2, 3), found_words=1.0, found_tokens=None, source="made"
+    )
+    vocabulary, rng = [*SPECIAL, "Film", "axolotl"], np.random.default_rng
+    weights, found, note = vectors.matrix(vocabulary, rng(0))
+    assert weights[0].tolist() == [0, 0, 0]
+    assert found.tolist() == [False, False, True, False]
+    assert note.startswith(
+        "of 3 words, 0 have their own vector, 1 that of the word in lower case, and 2 one drawn"
+    )
+    np.testing.assert_array_equal(weights[1:], vectors.matrix(vocabulary[1:], rng(0))[0])
+    assert vectors.coverage(vocabulary, [0, 3, 5, 2]) == (0.5, 0.5)
+    assert SPECIAL == of_text.SPECIAL == of_vectors.SPECIAL
+
+
 @pytest.mark.parametrize(
     ("words", "vectors", "said"),
     [
@@ -374,6 +400,29 @@ def test_a_failed_save_leaves_the_older_file_as_it_was(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
     with pytest.raises(InputError, match="cannot write"):
         made(numbers(2, 2)).save(tmp_path / "none" / "small.npz")
+
+
+@pytest.mark.parametrize("name", ["small.npz", "small.bin"])
+def test_saved_vectors_are_read_as_the_file_they_were_made_of(tmp_path, name):
+    file = written(tmp_path, "film 1.0 2.0\nFilm 3.0 9.0\nparis 5.0 6.0\nThe 7.0 1.0\n")
+    path = tmp_path / name
+    first = read_vectors(file, ["film", "Film", "paris", "The"])
+    first.save(path)
+    for used in (["Paris", "Film", "axolotl"], ["the", "film"], ["FILM"]):
+        again, direct = read_vectors(path, used, counts=[*range(1, len(used) + 1)]), read_vectors(file, used)
+        assert again.words == direct.words
+        np.testing.assert_array_equal(again.vectors, direct.vectors)
+        assert again.found_words == direct.found_words
+        assert again.source == f"{name}, made of {first.source}"
+    assert again.found_tokens == 1.0
+    reduced = first.reduced(1)
+    reduced.save(path)
+    assert read_vectors(path, ["paris"]).variance_kept == reduced.variance_kept
+    with pytest.raises(InputError, match="none of 2 words such as 'dog'"):
+        read_vectors(path, ["cat", "dog"])
+    damaged = written(tmp_path, path.read_bytes()[:-30], "cut.npz")
+    with pytest.raises(InputError, match="make it again"):
+        read_vectors(damaged, ["cat"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One small run with hostile names, fitted once for all tests of this folder, and a copy that forecasts better."""
+"""One small run with hostile names, fitted once for all tests of this folder, and a copy that forecasts better; runs of texts."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from heldout.config import Config
 from heldout.experiment import fit
 from heldout.recipe import Recipe
 from heldout.studies.engine import InlineEngine
+from tests.report.text_runs import TWENTY, TWO, write_text_run
 
 TARGET = "</script><img src=x onerror=alert(1)>"
 COVARIATE = "{{7*7}} \"quoted' & <b>bold</b> \u202edrawkcab title\x1b]0;\x07\x9b"
@@ -76,3 +77,27 @@ def older(run, folder):
     (path / "predictions.parquet").unlink()
     (path / "ledger.sqlite").unlink()
     return path
+
+
+@pytest.fixture(scope="package")
+def two(folder):
+    """Texts of two classes."""
+    return write_text_run(folder / "two", TWO, weights=[0.87, 0.13])
+
+
+@pytest.fixture(scope="package")
+def twenty(folder):
+    """Texts of twenty classes, without augmentation."""
+    return write_text_run(folder / "twenty", TWENTY, n=3000, augmented=False)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("there is no chromium to open the page in")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()

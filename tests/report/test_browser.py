@@ -1,6 +1,5 @@
 """The page in a browser: figures are drawn, names do nothing, nothing leaves it, and everybody can read it."""
 
-import shutil
 from itertools import pairwise
 
 import pytest
@@ -9,60 +8,12 @@ from heldout.report.compare import compare
 from heldout.report.compare_page import write_comparison
 from heldout.report.run_report import write_report
 from tests.report.conftest import TARGET
-
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the page in")
-DRAWN = "html[data-drawn=all]"
-CONTRAST = """() => {
-  const light = (c) => c.map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-  const behind = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const c = parse(getComputedStyle(e).backgroundColor);
-      if (c.length === 3 || c[3] === 1) return c.slice(0, 3);
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  for (const e of document.querySelectorAll("body *")) {
-    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || e.closest("script, style, noscript, .skip")) continue;
-    const style = getComputedStyle(e), inFigure = e instanceof SVGElement;
-    if (!e.getBoundingClientRect().width) continue;
-    const ink = parse(inFigure ? style.fill : style.color), a = light(ink.slice(0, 3)), b = light(behind(e));
-    found.push({ ratio: (Math.max(a, b) + .05) / (Math.min(a, b) + .05), text: e.textContent.slice(0, 40), inFigure });
-  }
-  return found;
-}"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+from tests.report.pages import CONTRAST, open_page
 
 
 @pytest.fixture(scope="module")
 def address(run):
     return write_report(run).as_uri()
-
-
-def open_page(browser, address, *, width=1280, **options):
-    """Open an address in a context of its own; what the page says, asks for and gets is kept on it."""
-    page = browser.new_context(viewport={"width": width, "height": 900}, **options).new_page()
-    page.said, page.asked, page.got, page.dialogs = [], [], [], []
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.on("dialog", lambda dialog: (page.dialogs.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("requestfinished", lambda request: page.got.append(request.url))
-    page.goto(address)
-    if options.get("java_script_enabled", True):
-        page.wait_for_selector(DRAWN, state="attached")
-    return page
 
 
 @pytest.fixture(scope="module")

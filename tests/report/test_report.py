@@ -20,14 +20,13 @@ from heldout.report.blocks import Folded, Table
 from heldout.report.evidence import Evidence
 from heldout.report.forecasts import band, forecasts, paths
 from heldout.report.losses import by_moment, scored_units, with_losses
+from heldout.report.optimism import drift_sentence, optimism_sentence
 from heldout.report.page import _json
 from heldout.report.provenance import changes, data, recipe
 from heldout.report.run_report import write_report
-from heldout.report.sections import drift_sentence, headline, optimism_sentence, overfit, rivals, verdict
+from heldout.report.sections import headline, overfit, rivals, verdict
 from tests.report.conftest import COVARIATE, TARGET
-
-ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u2028-\u202e\u2066-\u2069]")
-SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+from tests.report.pages import ACTING, SCRIPT
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from heldout.data.layout import read_series
 from heldout.data.splits import split_series
 from heldout.recipe import Recipe
 from heldout.studies.optimism import hold_out_inside, optimism_and_drift
-from heldout.studies.study import make_context, plan, run_job
+from heldout.studies.plan import plan
+from heldout.studies.study import make_context, run_job
 from heldout.training.settle import settle
 
 TINY = Recipe(hidden_size=4, max_epochs=1, lookback=6, segment=1, transform="none")

@@ -12,8 +12,9 @@ from heldout.data.transforms import last_known
 from heldout.recipe import Recipe
 from heldout.studies.engine import InlineEngine, LocalEngine
 from heldout.studies.ledger import Ledger
+from heldout.studies.plan import plan, run_plan
 from heldout.studies.scale import by_moment
-from heldout.studies.study import cross_validate, job_key, make_context, plan, run_plan
+from heldout.studies.study import cross_validate, job_key, make_context
 from heldout.training.baselines import standard_baselines
 from heldout.training.fit import fit_series
 from heldout.training.settle import settle

@@ -71,6 +71,8 @@ class TextAugmentation:
         Variants of a text in an epoch, from 1 to 100.
     min_original : float, default 0.3
         Least share of an epoch's texts that are as they were, in [0, 1): there are fewer variants where it asks for it.
+    translated : bool, default False
+        Whether a text's translation there and back is a variant of it; `epoch` is given it.
     protected : tuple of str, default ()
         Words to leave alone besides those of `is_protected`, such as names; case does not count.
 
@@ -93,6 +95,7 @@ class TextAugmentation:
     p_unk: float = 0.0
     n_aug: int = 2
     min_original: float = 0.3
+    translated: bool = False
     protected: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,7 +107,7 @@ class TextAugmentation:
             raise InputError(
                 f"protected must be a tuple of words, got {self.protected!r}; write ({self.protected!r},)"
             )
-        if self.n_aug != int(self.n_aug) or not any(rates.values()):
+        if self.n_aug != int(self.n_aug) or not (any(rates.values()) or self.translated):
             raise InputError(
                 f"n_aug must be a whole number and one of {', '.join(rates)} above 0, got n_aug={self.n_aug} and {rates}"
             )
@@ -133,6 +136,7 @@ class TextAugmentation:
         n: int | None = None,
         synonyms: Lexicon | None = None,
         neighbours: Lexicon | None = None,
+        translation: Sequence[str] = (),
     ) -> list[list[str]]:
         """Variants of one text, without those that came out unchanged.
 
@@ -146,6 +150,8 @@ class TextAugmentation:
             Draw so many instead of ``n_aug``.
         synonyms, neighbours : mapping from str to sequence of str, optional
             For ``alpha_sr`` and ``alpha_ri``, and for ``alpha_nn``.
+        translation : sequence of str, default ()
+            The text, translated there and back; one of the ways if there is any.
 
         Raises
         ------
@@ -154,6 +160,8 @@ class TextAugmentation:
         """
         n = self.n_aug if n is None else n
         ways = self._ways(list(words), rng, synonyms, neighbours)
+        if len(translation):
+            ways.append(lambda: list(translation))
         if not words or not ways:
             return []
         # The code of EDA: int(n / 4) + 1 in each of the four ways, shuffled, n kept.
@@ -201,6 +209,7 @@ class TextAugmentation:
         guard: Guard | None = None,
         synonyms: Lexicon | None = None,
         neighbours: Lexicon | None = None,
+        translations: Sequence[Sequence[str]] | None = None,
     ) -> TextEpoch:
         """A fresh draw for one epoch: every text as it is, and the variants that the guard lets pass.
 
@@ -212,6 +221,8 @@ class TextAugmentation:
             As in `variants`.
         guard : Guard, optional
             Made of the same texts.
+        translations : sequence of sequence of str, optional
+            Each text, translated there and back; an empty one is none.
         """
         n = len(texts)
         room = n * (1 - self.min_original) / max(self.min_original, 1e-9)
@@ -219,8 +230,8 @@ class TextAugmentation:
         wanted = np.full(n, each)
         wanted[rng.permutation(n)[:more]] += 1
         drawn = [
-            self.variants(text, rng, n=k, synonyms=synonyms, neighbours=neighbours)
-            for text, k in zip(texts, wanted.tolist(), strict=True)
+            self.variants(text, rng, n=k, synonyms=synonyms, neighbours=neighbours, translation=translation)
+            for text, k, translation in zip(texts, wanted.tolist(), translations or [()] * n, strict=True)
         ]
         flat = [variant for of_text in drawn for variant in of_text]
         source = np.repeat(np.arange(n), [len(of_text) for of_text in drawn])

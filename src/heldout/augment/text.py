@@ -6,6 +6,7 @@ in: the same seed gives the same text. A lexicon is any mapping from a word to i
 are neither replaced, moved, dropped nor brought in.
 """
 
+import copy
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -295,6 +296,13 @@ class Guard:
             )
         own: _Floats = given[np.arange(len(texts)), labels]
         return own, own >= given.max(axis=1)
+
+    def part(self, rows: NDArray[np.int64]) -> "Guard":
+        """Give the guard of some of the texts, in this order."""
+        part = copy.copy(self)
+        part._labels = self._labels[rows]
+        part._before = (self._before[0][rows], self._before[1][rows])
+        return part
 
     def reasons(self, variants: list[list[str]], source: NDArray[np.int64]) -> list[str]:
         """Why each variant is dropped: "held out", "label lost", or an empty string where it is kept.

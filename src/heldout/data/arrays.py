@@ -6,10 +6,10 @@ from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
 from heldout.check import InputError
-from heldout.data.windows import Batch
+from heldout.data.windows import Batch, Source
 
 
-class ArrayData:
+class ArrayData(Source):
     """Samples of shape (T, F) with targets; a source of batches for `heldout.training.loop.train`.
 
     Parameters

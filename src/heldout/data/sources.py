@@ -149,6 +149,34 @@ def open_source(
     return Source(joined, len(above.frame), wide, tuple(taken))
 
 
+def open_rows(
+    source: object, *, test: object = None, columns: Sequence[str] = (), encoding: str = "utf-8"
+) -> Source:
+    """Open a table whose rows are one thing each, such as a text, and its test table.
+
+    Parameters
+    ----------
+    source : path or data frame
+        See `heldout.data.tables.read_table`.
+    test : path, data frame, "auto" or "none", optional
+        Rows that follow, as in `open_source`.
+    columns : sequence of str
+        Columns that will be asked for, as in `heldout.data.tables.open_table`.
+    encoding : str, default "utf-8"
+        How text files are encoded.
+
+    Raises
+    ------
+    InputError
+        If a table cannot be read, or the two do not fit together.
+    """
+    notes: list[str] = []
+    train = open_table(source, encoding=encoding, columns=columns)
+    below = _open_test(source, test, train, encoding, notes, wide=False, columns=columns)
+    joined = train if below is None else _join(train, below, notes)
+    return Source(replace(joined, notes=(*notes, *joined.notes)), len(train.frame), False)
+
+
 def _with_static(table: Table, train: Table, cells: Table, names: list[str]) -> nw.DataFrame[Any]:
     """The rows of a table that was wide, with what the training table says of each series."""
     if not names:
@@ -264,17 +292,24 @@ def first_test_time(source: Source, clock: Clock, notes: list[str]) -> int | Non
 
 
 def _open_test(
-    source: object, test: object, train: Table, encoding: str, notes: list[str], *, wide: bool
+    source: object,
+    test: object,
+    train: Table,
+    encoding: str,
+    notes: list[str],
+    *,
+    wide: bool,
+    columns: Sequence[str] = (),
 ) -> Table | None:
     """The test table given or found, if there is one."""
     if test is None or (isinstance(test, str) and test == "none"):
         return None
     if not (isinstance(test, str) and test == "auto"):
-        return _as_test(open_table(test, encoding=encoding))
+        return _as_test(open_table(test, encoding=encoding, columns=columns))
     beside = test_beside(source)
     if beside is None:
         return None
-    found = _as_test(open_table(beside, encoding=encoding))
+    found = _as_test(open_table(beside, encoding=encoding, columns=columns))
     fits = found.frame.columns[0] == train.frame.columns[0] if wide else _lacks(train, found) == []
     if not fits:
         notes.append(f"{beside.name} lies beside the table but has other columns, so it is left alone")
@@ -330,4 +365,5 @@ def _join(train: Table, test: Table, notes: list[str]) -> Table:
             f"the test table must hold what the training table holds, but they do not fit: {str(error).splitlines()[0]}"
         ) from error
     held = f"the test table holds {len(below)} rows that follow"
-    return Joined(frame=frame, notes=(*train.notes, held), above=train, below=test)
+    of_test = [f"in the test table, {note}" for note in test.notes if note not in train.notes]
+    return Joined(frame=frame, notes=(*train.notes, *of_test, held), above=train, below=test)

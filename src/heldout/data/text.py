@@ -4,7 +4,7 @@ A vocabulary is learned from training texts only. Axes: B texts of a batch, T wo
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -178,8 +178,23 @@ class Vocabulary:
         """What cuts and numbers, as Hugging Face has it: ``tokenizer.to_str()`` is JSON that other programs read."""
         return _tokenizer(self.words, lower=self.lower)
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each word."""
+        return {word: number for number, word in enumerate(self.words)}
+
     def __len__(self) -> int:
         return len(self.words)
+
+    def extended(self, words: Iterable[str]) -> Self:
+        """Give the vocabulary with more words at its end, of which the training texts hold none; known ones are left out."""
+        new = [word for word in dict.fromkeys(words) if word not in self.numbers]
+        return type(self)((*self.words, *new), (*self.counts, *[0] * len(new)), self.lower)
+
+    def split(self, text: str) -> list[str]:
+        """Give the words of a text as they are looked up, unknown ones too."""
+        normal = self.tokenizer.normalizer.normalize_str(text)
+        return [word for word, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 
     def encode(self, texts: Sequence[str], *, max_length: int | None = 256) -> Tokens:
         """Give the numbers of the words of texts.

@@ -234,9 +234,9 @@ def _units(data: TextData, threshold: float | None, notes: list[str]) -> IntArra
         near = near_duplicates(data.texts, threshold=threshold)
         held.append(near)
         sizes = np.bincount(near)
-        if (sizes > 1).any():
+        if n_sets := int((sizes > 1).sum()):
             notes.append(
-                f"{sizes[sizes > 1].sum():,} of {n:,} texts are nearly equal to another, in {(sizes > 1).sum():,} sets; "
+                f"{sizes[sizes > 1].sum():,} of {n:,} texts are nearly equal to another, in {n_sets:,} set{'s' * (n_sets > 1)}; "
                 "each set is kept on one side"
             )
     # Rows and the names of their sets are one graph, and a unit is what hangs together in it.

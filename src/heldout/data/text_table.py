@@ -1,10 +1,16 @@
 """Texts and their labels, read from a table."""
 
+import hashlib
+import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
+from pathlib import Path
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -12,10 +18,12 @@ import numpy as np
 from heldout.check import InputError, did_you_mean
 from heldout.data.columns import listed, read_levels
 from heldout.data.series import IntArray
-from heldout.data.sources import open_source
+from heldout.data.sources import open_rows
 from heldout.data.tables import Table
 from heldout.data.text import check_texts
 from heldout.data.times import read_times
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +57,14 @@ class TextData:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of texts, labels, groups and times."""
+        found = hashlib.sha256(json.dumps([self.texts, self.classes, self.n_train]).encode())
+        for part in (self.labels, self.group, self.time):
+            found.update(b"none" if part is None else part.tobytes())
+        return found.hexdigest()
+
 
 def read_texts(
     source: object,
@@ -66,9 +82,10 @@ def read_texts(
     Parameters
     ----------
     source : path or data frame
-        What `heldout.data.tables.read_table` reads, one text per row.
+        What `heldout.data.tables.read_table` reads, one text per row; or a file whose lines are a label, one blank and a text.
     text : str
-        The column of texts; one that is missing is an empty text, and counted.
+        The column of texts; one that is missing is an empty text, and counted. Where a file has no header line, its columns are
+        ``"column_1"``, ``"column_2"``, ...
     target : str, optional
         The column of labels: text, booleans, or numbers that are whole.
     group, time : str, optional
@@ -92,12 +109,10 @@ def read_texts(
     >>> data.texts, data.classes, data.labels
     (('Good.', 'Bad!'), ('1', '5'), array([1, 0]))
     """
-    opened = open_source(source, test=test, layout="long", encoding=encoding)
+    named = [name for name in (text, target, group, time) if name is not None]
+    opened = open_rows(source, test=test, columns=named, encoding=encoding)
     table, notes = opened.table, list(opened.table.notes)
-    for name in (text, target, group, time):
-        if name is not None and name not in table.frame.columns:
-            near = did_you_mean(name, table.frame.columns)
-            raise InputError(f"there is no column {name!r} in the table{near}")
+    _check_named(source, table.frame, named, notes)
     if text == target:
         raise InputError(
             f"texts and labels must be two columns, but both are {text!r}; name the labels with target="
@@ -118,6 +133,35 @@ def read_texts(
         opened.n_train,
         tuple(notes),
     )
+
+
+def _check_named(source: object, frame: nw.DataFrame[Any], named: list[str], notes: list[str]) -> None:
+    """Raise if there is no such column, and say where the names of columns look like a row of data."""
+    is_file = isinstance(source, str | Path)
+    way_out = "if the first row is data, name the columns column_1, column_2, ..."
+    for name in named:
+        if name not in frame.columns:
+            near = did_you_mean(name, frame.columns)
+            has = "" if near else f"; it has {listed([repr(_short(column)) for column in frame.columns])}"
+            doubt = is_file and any(
+                len(column.split()) > 9 or _like_data(frame, column) for column in frame.columns
+            )
+            raise InputError(f"there is no column {name!r} in the table{near}{has}{f'; {way_out}' * doubt}")
+    for name in named if is_file else ():
+        if why := _like_data(frame, name):
+            notes.append(f"the first row is read as a header, but the name {_short(name)!r} {why}; {way_out}")
+
+
+def _like_data(frame: nw.DataFrame[Any], name: str) -> str | None:
+    """What makes the name of a column look like one of its values, if anything does."""
+    if _NUMBER.fullmatch(name):
+        return "is a number"
+    again = int((frame[name] == name).sum()) if frame[name].dtype == nw.String else 0
+    return f"occurs again in its column ({again:,} rows)" if again else None
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:39]}…"
 
 
 def _texts(table: Table, name: str, notes: list[str]) -> list[str]:

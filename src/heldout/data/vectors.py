@@ -1,35 +1,25 @@
 """Word vectors that others have learned: read from a large file in one pass, for the words in use only."""
 
-import gzip
-import io
 import json
-import os
-import re
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.check import InputError, did_you_mean, visible
+from heldout.check import InputError, visible
+from heldout.data.vector_files import BINARY, Float32Array, open_records, parse_vector
+from heldout.files import write_atomically
 
-Float32Array = NDArray[np.float32]
-_Records = Iterator[tuple[int, bytes, bytes]]  # number of the line or vector, word, numbers
+SPECIAL = ("[PAD]", "[UNK]")
+"""How a `heldout.data.text.Vocabulary` begins: what fills a batch up, and what stands for every word not in it."""
 
-_BLOCK_BYTES, _HEAD_BYTES = 1 << 18, 1 << 16
-_LONGEST_LINE = 1 << 20  # bytes: what is no file of vectors may have no line end at all
-_HEADER = re.compile(rb"(\d{1,12}) (\d{1,5})[ \r]*\n")
-_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1f\x7f]")
-_PACKED = (b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-_BINARY = "word2vec binary"
 _DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, MemoryError, RuntimeError, EOFError)
 
 
@@ -100,19 +90,22 @@ class Vectors:
         Parameters
         ----------
         vocabulary : sequence of str
-            Different words.
+            Different words. The first two of a `heldout.data.text.Vocabulary` are no words and have no vector.
         counts : sequence of int, optional
             How often each occurs; without it there is no share of tokens.
         """
         has = np.array([w in self._row or w.lower() in self._row for w in _checked(vocabulary)])
+        n_special = len(SPECIAL) * (tuple(vocabulary[:2]) == SPECIAL)
+        has[:n_special] = False
+        of_words = float(has.sum() / max(len(has) - n_special, 1))
         if counts is None:
-            return float(has.mean()), None
+            return of_words, None
         n = np.asarray(counts, np.float64)
         if n.shape != has.shape or not (n >= 0).all() or not 0 < n.sum() < np.inf:
             raise InputError(
                 f"counts must be {len(has)} from 0 up, one a word, not all 0, got {counts!r:.50}"
             )
-        return float(has.mean()), float(n[has].sum() / n.sum())
+        return of_words, float(n[has].sum() / n.sum())
 
     def matrix(
         self, vocabulary: Sequence[str], rng: np.random.Generator
@@ -120,12 +113,13 @@ class Vectors:
         """Give a vector for each word of a vocabulary, in its order, also for those that have none.
 
         A word has its own vector; else that of the word in lower case; else one drawn from a normal distribution, with the
-        mean and the standard deviation that each number has over the words in use.
+        mean and the standard deviation that each number has over the words in use. Where the first word is "[PAD]", which
+        fills batches up, its vector is 0.
 
         Parameters
         ----------
         vocabulary : sequence of str
-            Different words.
+            Different words, such as `heldout.data.text.Vocabulary.words`.
         rng : numpy Generator
             Draws the vectors of missing words, in their order; no other vector depends on it.
 
@@ -133,21 +127,23 @@ class Vectors:
         -------
         weights : array of shape (n_words, d), float32
         found : array of shape (n_words,), bool
-            False where the vector was drawn.
+            False where the vector was drawn, or is that of "[PAD]".
         note : str
             How many came from where.
         """
         own = np.array([self._row.get(word, -1) for word in _checked(vocabulary)])
         row = np.where(own >= 0, own, [self._row.get(word.lower(), -1) for word in vocabulary])
-        drawn = row < 0
-        weights = self.vectors[row]
+        found, weights, first = row >= 0, self.vectors[row], int(vocabulary[0] == SPECIAL[0])
+        drawn = ~found
+        if first:
+            weights[0], drawn[0], found[0] = 0.0, False, False
         mean, scale = self.vectors.mean(0, dtype=np.float64), self.vectors.std(0, dtype=np.float64)
+        if len(self.words) == 1:  # one vector shows no spread over words; its own numbers do
+            scale = np.full_like(mean, np.sqrt(np.square(mean).mean()))
         weights[drawn] = rng.normal(mean, scale, (int(drawn.sum()), len(mean)))
-        n_own, n_lower, n_drawn = (int(n.sum()) for n in (own >= 0, row > own, drawn))
-        note = (
-            f"of {len(row)} words, {n_own} have their own vector, {n_lower} that of the word in lower case, "
-        )
-        return weights, ~drawn, note + f"and {n_drawn} one drawn at random"
+        n_own, n_lower, n_drawn = (int(n[first:].sum()) for n in (own >= 0, row > own, drawn))
+        note = f"of {len(row) - first} words, {n_own} have their own vector, {n_lower} that of the word in lower case, "
+        return weights, found, note + f"and {n_drawn} one drawn at random"
 
     def reduced(self, size: int, *, whiten: bool = False, remove_mean: bool = True) -> "Vectors":
         """Give shorter vectors that keep most of the variance about the mean (PCA over the words in use).
@@ -199,16 +195,8 @@ class Vectors:
         path, about = Path(path), {f.name: getattr(self, f.name) for f in fields(self)}
         arrays = {name: about.pop(name) for name in ("vectors", "components") if about[name] is not None}
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-        temporary = path.with_name(f".{path.name}-{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, **arrays)  # none of objects, so no pickle
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        # of numbers only, no objects, so no pickle
+        write_atomically(path, lambda file: np.savez(file, **arrays))
 
     @classmethod
     def load(cls, path: str | Path) -> "Vectors":
@@ -236,7 +224,8 @@ def read_vectors(
 
     The file is read once, a block at a time; memory grows with the vocabulary only. Text with or without a header line
     (GloVe, word2vec, fastText ``.vec``) and word2vec binary, plain or gzip, are told apart by content. Words are compared as
-    they stand; of a word that repeats, the first vector counts; numbers of words not in use are not looked at.
+    they stand; of a word that repeats, the first vector counts; numbers of words not in use are not looked at. A file that
+    `Vectors.save` wrote is read too.
 
     Parameters
     ----------
@@ -262,31 +251,78 @@ def read_vectors(
     'glove.txt: text, 2 vectors of size 2'
     """
     path, used = Path(path), _checked(vocabulary)
-    kind, size, announced, records = _open_records(path)
+    if path.suffix == ".npz" or _is_saved(path):
+        vectors = _in_use(Vectors.load(path), used, path)
+    else:
+        vectors = _from_records(path, used)
+    found_words, found_tokens = vectors.coverage(used, counts)
+    return replace(vectors, found_words=found_words, found_tokens=found_tokens)
+
+
+def leading_words(path: str | Path, n: int) -> list[str]:
+    """Give the first words of a file of vectors, which are the most frequent ones in the usual files.
+
+    Parameters
+    ----------
+    path : path
+        What `read_vectors` reads.
+    n : int
+        How many, at most.
+    """
+    path = Path(path)
+    if path.suffix == ".npz" or _is_saved(path):
+        return list(Vectors.load(path).words[:n])
+    records = islice(open_records(path)[3], n)
+    return [word.decode(errors="replace") for _, word, _ in records]
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether it is an archive as `Vectors.save` writes it, whatever its name; others hold a file to unpack."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "about.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _in_use(saved: Vectors, used: list[str], path: Path) -> Vectors:
+    held = saved._row
+    needed = {form for word in used if (form := word if word in held else word.lower()) in held}
+    if not needed:
+        raise _none_of(used, path)
+    words = tuple(word for word in saved.words if word in needed)
+    rows = saved.vectors[[held[word] for word in words]]
+    return replace(saved, words=words, vectors=rows, source=f"{path.name}, made of {saved.source}")
+
+
+def _none_of(used: list[str], path: Path) -> InputError:
+    return InputError(f"{path} has none of {len(used)} words such as {used[-1]!r}; look at its language")
+
+
+def _from_records(path: Path, used: list[str]) -> Vectors:
+    kind, size, announced, records = open_records(path)
     wanted = {form.encode(errors="surrogatepass"): form for word in used for form in (word, word.lower())}
     rows, taken = np.empty((len(wanted), size), np.float32), dict[str, int]()
-    n_read, n_repeated, unit = 0, 0, "vector" if kind == _BINARY else "line"
+    n_read, n_repeated, unit = 0, 0, "vector" if kind == BINARY else "line"
     for place, word, numbers in records:
         n_read += 1
         form = wanted.get(word)
         if form in taken:
             n_repeated += 1
         elif form is not None:
-            rows[len(taken)] = _parsed(numbers, f"{unit} {place} of {path}", binary=kind == _BINARY)
+            rows[len(taken)] = parse_vector(numbers, f"{unit} {place} of {path}", binary=kind == BINARY)
             taken[form] = len(taken)
     needed = {word if word in taken else word.lower() for word in used}
     words = tuple(form for form in taken if form in needed)
     if not words:
-        raise InputError(f"{path} has none of {len(used)} words such as {used[0]!r}; look at its language")
+        raise _none_of(used, path)
     rows.resize((len(taken), size), refcheck=False)  # in place: a copy would double the memory
     if len(words) < len(taken):
         rows = rows[[taken[word] for word in words]]
     source = f"{path.name}: {kind}, {n_read} vectors of size {size}"
     source += "" if announced in (None, n_read) else f" where its first line says {announced}"
     source += f", {n_repeated} repeated words left out" if n_repeated else ""
-    vectors = Vectors(words=words, vectors=rows, found_words=1.0, found_tokens=None, source=source)
-    found_words, found_tokens = vectors.coverage(used, counts)
-    return replace(vectors, found_words=found_words, found_tokens=found_tokens)
+    return Vectors(words=words, vectors=rows, found_words=1.0, found_tokens=None, source=source)
 
 
 def _checked(words: Sequence[str]) -> list[str]:
@@ -294,103 +330,3 @@ def _checked(words: Sequence[str]) -> list[str]:
     if not checked or not all(isinstance(word, str) for word in checked):
         raise InputError(f"words must be a list of at least one text, got {words!r:.60}")
     return checked
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """The content of a file, unpacked."""
-    n_bytes = n_lines = 0
-    try:
-        with io.BufferedReader(io.FileIO(path), _BLOCK_BYTES) as raw:
-            file = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
-            while block := file.read1(_BLOCK_BYTES):
-                n_bytes, n_lines = n_bytes + len(block), n_lines + block.count(b"\n")
-                yield block
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        why = f"but it is damaged in line {n_lines + 1}, after byte {n_bytes} of its content ({error})"
-        raise InputError(f"{path} must be a whole gzip file, {why}; get it again") from error
-    except OSError as error:
-        near = did_you_mean(path.name, (p.name for p in path.parent.glob("*")))
-        raise InputError(f"{path} cannot be read: {error.strerror}{near}") from error
-
-
-def _open_records(path: Path) -> tuple[str, int, int | None, _Records]:
-    """What kind of file it is, its size of vectors, how many it says it has, and the vectors themselves."""
-    blocks, head = _blocks(path), b""
-    for block in blocks:
-        head += block
-        if len(head) >= _LONGEST_LINE or (len(head) >= _HEAD_BYTES and head.count(b"\n") > 1):
-            break
-    head = head.removeprefix(b"\xef\xbb\xbf")
-    if not head.strip() or head.startswith(_PACKED):
-        got = "packed otherwise than by gzip; unpack it" if head.strip() else "empty"
-        raise InputError(f"{path} must hold word vectors, but it is {got}")
-    header = _HEADER.match(head)
-    body = head[header.end() :] if header else head
-    lines = [line for line in body.split(b"\n")[:99] if line.strip()]
-    widths = Counter(len(line.split()) - 1 for line in lines[:-1] or lines)
-    # Without a header, the most usual width; of two as usual the smaller, since words may hold spaces.
-    size = int(header[2]) if header else max(widths, key=lambda width: (widths[width], -width))
-    if not 1 <= size <= 10_000:
-        raise InputError(f"vectors must have 1 to 10000 numbers, but {path} has {size}; is it another file?")
-    n, stream = int(header[1]) if header else None, chain([body], blocks)
-    if n is not None and _is_binary(body, size):
-        return _BINARY, size, n, _binary_records(path, stream, n, size)
-    return "text", size, n, _text_records(path, stream, size, 2 if header else 1)
-
-
-def _is_binary(body: bytes, size: int) -> bool:
-    numbers = body.partition(b"\n")[0].split()[-size:]
-    as_text = len(numbers) == size and all(_NUMBER.fullmatch(number) for number in numbers)
-    return not as_text and bool(_CONTROLS.search(body) or "\ufffd" in body[:-4].decode(errors="replace"))
-
-
-def _text_records(path: Path, stream: Iterator[bytes], size: int, first: int) -> _Records:
-    rest = b""
-    for block in chain(stream, [b"\n"]):
-        *lines, rest = (rest + block).split(b"\n")
-        for number, line in enumerate(lines, first):
-            line = line.rstrip(b" \r")  # noqa: PLW2901 - some writers end lines with a space
-            if line.count(b" ") == size:
-                word, _, numbers = line.partition(b" ")
-                yield number, word, numbers
-            elif line:
-                yield number, *_split(line, size, f"line {number} of {path}")
-        first += len(lines)
-        if len(rest) > _LONGEST_LINE:
-            raise InputError(f"line {first} of {path} must be a vector, but is too long; is it another file?")
-
-
-def _split(line: bytes, size: int, where: str) -> tuple[bytes, bytes]:
-    """The word and the numbers of a line whose word holds spaces, or that has other blanks than one between fields."""
-    fields = line.split()
-    n = len(fields) - size
-    if n < 1 or any(_NUMBER.fullmatch(field) for field in fields[1:n]):
-        raise InputError(f"{where} must be a word and {size} numbers, has {len(fields)} fields; correct it")
-    return b" ".join(fields[:n]), b" ".join(fields[n:])
-
-
-def _binary_records(path: Path, stream: Iterator[bytes], n: int, size: int) -> _Records:
-    block, start = b"", 0
-    for number in range(1, n + 1):
-        while (end := block.find(b" ", start)) < 0 or len(block) <= end + 4 * size:
-            more = next(stream, b"") if end >= 0 or len(block) - start < _LONGEST_LINE else b""
-            if not more:
-                raise InputError(f"{path} must hold {n} vectors, but stops in vector {number}; get it again")
-            block, start = block[start:] + more, 0
-        yield number, block[start:end].lstrip(b"\n"), block[end + 1 : end + 1 + 4 * size]
-        start = end + 1 + 4 * size
-    if (block[start:] + next(stream, b"")).strip(b"\n"):
-        raise InputError(f"{path} must end after {n} vectors as its first line says; get it again")
-
-
-def _parsed(numbers: bytes, where: str, *, binary: bool) -> Float32Array:
-    try:
-        fields = np.frombuffer(numbers, "<f4") if binary else np.array([*map(float, numbers.split(b" "))])
-        with np.errstate(over="ignore"):
-            values = fields.astype(np.float32)
-        wrong = None if np.isfinite(values).all() else f"{fields[~np.isfinite(values)][0]}"
-    except ValueError as error:
-        wrong = visible(str(error))
-    if wrong is not None:
-        raise InputError(f"the numbers of a vector must be finite, but in {where} not ({wrong}); correct it")
-    return values

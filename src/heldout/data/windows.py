@@ -1,8 +1,10 @@
 """`Batch` and `Windows`: samples gathered by index from one contiguous block, never copied out beforehand."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,16 +45,34 @@ class Batch(NamedTuple):
     weight: Tensor | None = None
 
 
-class Source(Protocol):
+class Source(ABC):
     """Anything that batches can be gathered from: series windows, arrays, text."""
 
+    @abstractmethod
     def gather(self, rows: Tensor, *, labelled: bool = True) -> Batch:
         """Give the samples with these numbers; without labels, ``y`` is empty."""
-        ...
+
+    def batches(self, rows: Tensor, size: int, rng: np.random.Generator | None = None) -> list[Tensor]:  # noqa: ARG002 - for sources that sort
+        """Cut samples into batches; gives places in ``rows``.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n,), int64
+            Samples, in the order that was drawn.
+        size : int
+            Samples in a batch, at most.
+        rng : numpy Generator, optional
+            For sources that put alike samples together: draws the order of the batches. None outside of training.
+        """
+        return list(torch.arange(len(rows)).split(size))
+
+    def epoch(self, rows: Tensor, rng: np.random.Generator) -> tuple["Source", Tensor]:  # noqa: ARG002 - for sources that draw
+        """Give what one epoch trains on, drawn afresh: a source and its rows; by default the samples as they are."""
+        return self, rows
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
+class Windows(Source):
     """Prepared series, ready to be cut.
 
     Parameters

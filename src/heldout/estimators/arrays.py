@@ -3,35 +3,19 @@
 A sample is a sequence: X is (n, T, F), or (n, T) with one feature, or a list of (T_i, F) arrays of unequal length.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from torch import Tensor
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_array
 
-from heldout.check import InputError, check_number, did_you_mean
-from heldout.data.columns import listed
+from heldout.check import InputError
 from heldout.data.series import FloatArray
-from heldout.estimators.base import RANDOM_STATE, ArrayEstimator, flat, plain_number
-from heldout.options import Description
-from heldout.training.checkpoint import ModelFileError
+from heldout.estimators.base import RANDOM_STATE, ArrayEstimator, flat
+from heldout.estimators.classes import CLASS_WEIGHT, NetworkClassifier
 from heldout.training.temperature import fit_temperature
 
-_CLASS_WEIGHT = Description(
-    "class_weight",
-    "dict, 'balanced' or None",
-    None,
-    "Weight of each class, above 0 (1 for those not named), in the loss that is minimised, in the loss that says when to stop and in the temperature.",
-)
-# Kinds of labels that JSON gives back as they were: booleans, numbers, strings, and those as Python objects.
-_LABELS = "biufUO"
-_LABEL_TYPES = (bool, int, float, str)
 _FOR_NUMBERS = "Linear part: 'ridge' is fitted first, in closed form with a penalty chosen by leave-one-out, and the LSTM learns what it leaves; 'linear' is trained with the rest; 'auto' is ridge for sequences of one length and at most 2048 numbers, else none. Here 'auto', 'none', 'linear' or 'ridge'."
 _FOR_CLASSES = "Linear path from the inputs to the output, trained with the rest. Here 'none' or 'linear'."
 
@@ -157,14 +141,14 @@ class LSTMRegressor(RegressorMixin, ArrayEstimator):  # type: ignore[misc]  # sc
 
 
 @flat(
-    _CLASS_WEIGHT,
+    CLASS_WEIGHT,
     RANDOM_STATE,
     leave_out=("loss", "huber_delta", "quantiles"),
     shortcut=_FOR_CLASSES,
     # A class belongs to the whole sequence, so reading it from its end as well leaks nothing.
     defaults={"shortcut": "none", "bidirectional": True, "patience": 30},
 )
-class LSTMClassifier(ClassifierMixin, ArrayEstimator):  # type: ignore[misc]  # scikit-learn is not typed
+class LSTMClassifier(NetworkClassifier, ArrayEstimator):
     """An LSTM that reads a sequence and says which class it is of, as a scikit-learn classifier.
 
     Attributes
@@ -226,18 +210,9 @@ class LSTMClassifier(ClassifierMixin, ArrayEstimator):  # type: ignore[misc]  # 
             If a hyper-parameter or the data break a rule.
         """
         samples = self._read_labelled(X, y)
-        labels = check_array(y, ensure_2d=False, dtype=None, input_name="y")
-        check_classification_targets(labels)
-        labels = column_or_1d(labels, warn=True)
+        labels = self._read_labels(y)
         samples, labels, weight = self._weighted(samples, labels, sample_weight)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError(f"a classifier needs two classes at least, got one class: {self.classes_[0]!r}")
-        _check_class_weight(self.class_weight, self.classes_)
-        by_class = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=labels, sample_weight=weight
-        )
-        weight = weight * by_class[codes]
+        codes, weight = self._learn_classes(labels, weight)
         rows = self._fit(samples, codes, weight)
         self.temperature_ = 1.0
         if len(rows):
@@ -250,95 +225,5 @@ class LSTMClassifier(ClassifierMixin, ArrayEstimator):  # type: ignore[misc]  # 
         outputs = self._outputs(X)
         return outputs[:, 0] / self.temperature_
 
-    def decision_function(self, X: Any) -> FloatArray:
-        """Give the logarithms of the probabilities, up to a constant; for two classes, the log odds of the second.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Sequences.
-
-        Returns
-        -------
-        array of shape (n, n_classes), or (n,) for two classes
-        """
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def predict_proba(self, X: Any) -> FloatArray:
-        """Give the probability of each class, in the order of ``classes_``.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Sequences.
-
-        Returns
-        -------
-        array of shape (n, n_classes)
-        """
-        return np.asarray(softmax(self._logits(X), axis=1))
-
-    def predict(self, X: Any) -> Any:
-        """Say the most probable class.
-
-        Parameters
-        ----------
-        X : as in `fit`
-            Sequences.
-
-        Returns
-        -------
-        array of shape (n,)
-        """
-        best = self._logits(X).argmax(axis=1)
-        return self.classes_[best]
-
-    def to_file_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Give what a file holds, the labels among it."""
-        tensors, metadata = super().to_file_parts()
-        kind, labels = self.classes_.dtype, self.classes_.tolist()
-        if kind.kind not in _LABELS or not all(isinstance(label, _LABEL_TYPES) for label in labels):
-            raise InputError(f"labels in a file are numbers, strings or booleans, got {kind} {labels[:3]}")
-        return tensors, {**metadata, "classes": {"dtype": kind.str, "labels": labels}}
-
-    @classmethod
-    def from_file_parts(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
-        """Build the classifier that `to_file_parts` described.
-
-        Raises
-        ------
-        ModelFileError
-            If the parts are of another kind, of a later version, or do not fit.
-        """
-        classifier = super().from_file_parts(tensors, metadata)
-        try:
-            labels = metadata["classes"]["labels"]
-            kind = np.dtype(metadata["classes"]["dtype"])
-            fits = kind.kind in _LABELS and all(isinstance(label, _LABEL_TYPES) for label in labels)
-            classifier.classes_ = np.array(labels, dtype=kind)
-        except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise ModelFileError(f"the model file does not say its labels: {error}") from error
-        if not fits or classifier.classes_.shape != (classifier.model_.shape.n_outputs,):
-            raise ModelFileError(f"the model file's {len(labels)} labels do not fit its networks")
-        return classifier
-
-
-def _check_class_weight(weight: Any, classes: NDArray[Any]) -> None:
-    """Raise `InputError` unless it is a dict of positive weights of these classes, ``"balanced"`` or None."""
-    if weight is None or (isinstance(weight, str) and weight == "balanced"):
-        return
-    if not isinstance(weight, Mapping):
-        near = did_you_mean(weight, ["balanced"]) if isinstance(weight, str) else ""
-        raise InputError(
-            f"class_weight must be a dict of labels and weights, 'balanced' or None, got {weight!r}{near}"
-        )
-    labels = classes.tolist()
-    for label, value in weight.items():
-        if label not in labels:
-            raise InputError(
-                f"class_weight must name classes of y, {listed([repr(name) for name in labels])}, got {label!r}"
-            )
-        check_number(
-            f"class_weight of {label!r}", plain_number(value), 0, np.inf, open_low=True, open_high=True
-        )
+    def _n_outputs(self) -> int:
+        return self.model_.shape.n_outputs

@@ -1,4 +1,4 @@
-"""What `LSTMRegressor` and `LSTMClassifier` share: flat hyper-parameters, reading X, splitting, training, files."""
+"""What the estimators share: flat hyper-parameters and files; for arrays, reading X, splitting and training too."""
 
 import os
 from collections.abc import Mapping
@@ -67,18 +67,94 @@ def flat(*extra: Description, leave_out: tuple[str, ...], shortcut: str, default
     return keyword_constructor([*items, *extra], refuse)
 
 
-class ArrayEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
-    """What both share: reading X, splitting, training, averaging, files."""
+class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
+    """What an estimator over fitted networks has whatever its samples are: names, what training left, files."""
 
-    _fixed: ClassVar[dict[str, Any]] = {"transform": "none", "window_norm": "none", "shrink": False}
+    _model_type: ClassVar[Any]
     # Fitted attributes that a file holds beside the model, plain values of JSON.
-    _kept: ClassVar[dict[str, type]] = {"_any_length": bool, "n_features_in_": int}
+    _kept: ClassVar[dict[str, type]] = {}
 
     def set_params(self, **params: Any) -> Self:
         """Set hyper-parameters by name, as the constructor does."""
         for name in params.keys() - self._get_param_names():
             refuse(type(self), name, params[name])
         return super().set_params(**params)
+
+    def _seed(self) -> int | None:
+        seed = self.random_state
+        return None if seed is None else check_random_state(seed).randint(2**31)
+
+    def _keep(self, model: Any, histories: tuple[History, ...]) -> None:
+        self.model_, self.histories_, self.history_ = model, histories, histories[0]
+        self.best_epoch_ = self.history_.best_epoch
+        self.n_iter_ = len(self.history_.epochs) - 1
+        self.n_parameters_ = model.n_parameters
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a file that `heldout.load` reads: tensors and JSON, nothing that can be executed.
+
+        Parameters
+        ----------
+        path : path
+            The file; its folder must be there. What it held is replaced in one step.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written, or labels are neither numbers, strings nor booleans.
+        """
+        save_tensors(path, *self.to_file_parts(), durable=True)
+
+    def to_file_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Give what a file holds: named tensors and JSON metadata; a ``random_state`` that is no number is left out."""
+        check_is_fitted(self)
+        tensors, model = self.model_.to_file_parts()
+        metadata = {
+            "kind": f"heldout {type(self).__name__}",
+            "version": VERSION,
+            "params": {name: _to_plain(name, value) for name, value in self.get_params(deep=False).items()},
+            "fitted": {name: getattr(self, name) for name in self._kept},
+            "histories": [[history.epochs, history.best_epoch] for history in self.histories_],
+            "model": model,
+        }
+        return tensors, metadata
+
+    @classmethod
+    def from_file_parts(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
+        """Build the estimator that `to_file_parts` described.
+
+        Raises
+        ------
+        ModelFileError
+            If the parts are of another kind, of a later version, or do not fit.
+        """
+        check_kind(metadata, f"heldout {cls.__name__}", VERSION)
+        model = cls._model_type.from_file_parts(tensors, metadata.get("model", {}))
+        try:
+            given = metadata["params"]
+            estimator = cls(**{name: _from_plain(name, value) for name, value in given.items()})
+            for name, kind in cls._kept.items():
+                value = metadata["fitted"][name]
+                if type(value) is not kind:
+                    raise TypeError(f"{name} must be {kind.__name__}, got {value!r}")
+                setattr(estimator, name, value)
+            histories = tuple(History(list(epochs), int(best)) for epochs, best in metadata["histories"])
+            estimator._keep(model, histories)
+            estimator._restore(metadata)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(f"the model file does not describe a {cls.__name__}: {error}") from error
+        return estimator
+
+    def _restore(self, metadata: dict[str, Any]) -> None:
+        """Take from a file what a kind of estimator alone has."""
+
+
+class ArrayEstimator(NetworkEstimator):
+    """What `LSTMRegressor` and `LSTMClassifier` share: reading X, splitting, training, averaging."""
+
+    _fixed: ClassVar[dict[str, Any]] = {"transform": "none", "window_norm": "none", "shrink": False}
+    _model_type: ClassVar[Any] = ArrayModel
+    _kept: ClassVar[dict[str, type]] = {"_any_length": bool, "n_features_in_": int}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -141,88 +217,36 @@ class ArrayEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
         if given["shortcut"] == "auto":
             if self._fixed.get("loss") == "cross_entropy":
                 raise InputError("shortcut='auto' is for numbers, classes take 'none' or 'linear'")
-            given["shortcut"] = choose_shortcut(samples)
+            given["shortcut"] = choose_shortcut(
+                samples, Recipe.from_dict({**given, **self._fixed, "shortcut": "none"})
+            )
         recipe = Recipe.from_dict({**given, **self._fixed})
         return settle_arrays(recipe, samples), ArrayOptions.from_dict(own)
 
     def _fit(self, samples: Samples, y: Any, weight: FloatArray) -> IntArray:
         """Train; gives the rows that said when to stop."""
-        seed = self.random_state
-        if seed is not None:
-            seed = check_random_state(seed).randint(2**31)
-        model, histories, rows = fit_arrays(samples, y, weight, *self._options(samples), seed=seed)
+        model, histories, rows = fit_arrays(samples, y, weight, *self._options(samples), seed=self._seed())
         self._keep(model, histories)
         return rows
 
     def _keep(self, model: ArrayModel, histories: tuple[History, ...]) -> None:
-        self.model_, self.histories_, self.history_ = model, histories, histories[0]
+        super()._keep(model, histories)
         self.prepare_: ArrayPrepare = model.prepare
-        self.best_epoch_ = self.history_.best_epoch
-        self.n_iter_ = len(self.history_.epochs) - 1
-        self.n_parameters_ = model.n_parameters
 
     def _outputs(self, X: Any) -> FloatArray:
         check_is_fitted(self)
         return self.model_.outputs(self._read(X, reset=False))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to a file that `heldout.load` reads: tensors and JSON, nothing that can be executed.
-
-        Parameters
-        ----------
-        path : path
-            The file; its folder must be there. What it held is replaced in one step.
-
-        Raises
-        ------
-        InputError
-            If it cannot be written, or labels are neither numbers, strings nor booleans.
-        """
-        save_tensors(path, *self.to_file_parts(), durable=True)
-
     def to_file_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Give what a file holds: named tensors and JSON metadata; a ``random_state`` that is no number is left out."""
-        check_is_fitted(self)
-        tensors, model = self.model_.to_file_parts()
+        """Give what a file holds, the names of the features among it."""
+        tensors, metadata = super().to_file_parts()
         names = getattr(self, "feature_names_in_", None)
-        metadata = {
-            "kind": f"heldout {type(self).__name__}",
-            "version": VERSION,
-            "params": {name: _to_plain(name, value) for name, value in self.get_params(deep=False).items()},
-            "fitted": {name: getattr(self, name) for name in self._kept},
-            "feature_names": None if names is None else names.tolist(),
-            "histories": [[history.epochs, history.best_epoch] for history in self.histories_],
-            "model": model,
-        }
-        return tensors, metadata
+        return tensors, {**metadata, "feature_names": None if names is None else names.tolist()}
 
-    @classmethod
-    def from_file_parts(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
-        """Build the estimator that `to_file_parts` described.
-
-        Raises
-        ------
-        ModelFileError
-            If the parts are of another kind, of a later version, or do not fit.
-        """
-        check_kind(metadata, f"heldout {cls.__name__}", VERSION)
-        model = ArrayModel.from_file_parts(tensors, metadata.get("model", {}))
-        try:
-            given = metadata["params"]
-            estimator = cls(**{name: _from_plain(name, value) for name, value in given.items()})
-            for name, kind in cls._kept.items():
-                value = metadata["fitted"][name]
-                if type(value) is not kind:
-                    raise TypeError(f"{name} must be {kind.__name__}, got {value!r}")
-                setattr(estimator, name, value)
-            estimator._sample_shape = (model.shape.lookback, model.shape.n_inputs)
-            if metadata["feature_names"] is not None:
-                estimator.feature_names_in_ = np.array(metadata["feature_names"], dtype=object)
-            histories = tuple(History(list(epochs), int(best)) for epochs, best in metadata["histories"])
-            estimator._keep(model, histories)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"the model file does not describe a {cls.__name__}: {error}") from error
-        return estimator
+    def _restore(self, metadata: dict[str, Any]) -> None:
+        self._sample_shape = (self.model_.shape.lookback, self.model_.shape.n_inputs)
+        if metadata["feature_names"] is not None:
+            self.feature_names_in_ = np.array(metadata["feature_names"], dtype=object)
 
 
 def _read_array(X: Any) -> Samples:
@@ -240,6 +264,8 @@ def _to_plain(name: str, value: Any) -> Any:
     """A hyper-parameter as JSON has it."""
     if isinstance(value, Mapping):
         return [[plain_number(label), plain_number(weight)] for label, weight in value.items()]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, np.ndarray | list | tuple):
         return [plain_number(item) for item in value]
     value = plain_number(value)

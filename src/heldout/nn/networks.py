@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from heldout.check import InputError
 from heldout.nn.lstm import LSTM
+from heldout.nn.masks import drop
+from heldout.nn.pooling import pool
 from heldout.recipe import Recipe
 
 # Axes: B batch, T time, F inputs, D hidden, S steps ahead, K targets, Q quantiles, C future covariates, P static ones.
@@ -226,10 +228,11 @@ class Network(nn.Module):
             x, static = self._columns_as_samples(x, static)
         hx = self._initial_state(static) if self.initial is not None and static is not None else None
         states, _ = self.lstm(self._steps(x), hx, lengths=lengths, generator=generator)  # (B, T, D)
-        hidden = self._pool(states, lengths)
+        hidden = pool(states, lengths, self.pooling, attention=self.attention, halves=self.lstm.bidirectional)
+        rate = self.dense_dropout if self.training else 0.0
         for layer in self.dense:
-            hidden = layer(self._drop(hidden, generator)).relu()
-        out = self.head(self._drop(hidden, generator))
+            hidden = layer(drop(hidden, rate, hidden.shape, generator)).relu()
+        out = self.head(drop(hidden, rate, hidden.shape, generator))
         if self.shared:
             out = out.view(n, shape.n_targets, shape.n_steps, shape.n_outputs).transpose(1, 2)
         out = out.reshape(n, shape.n_steps, shape.n_targets, shape.n_outputs)
@@ -260,29 +263,3 @@ class Network(nn.Module):
             self.initial(static).tanh().view(len(static), 2, -1, self.lstm.hidden_size).permute(1, 2, 0, 3)
         )
         return states[0].contiguous(), states[1].contiguous()
-
-    def _pool(self, states: Tensor, lengths: Tensor | None) -> Tensor:
-        """(B, T, D) to (B, D); steps past a length do not count."""
-        n, steps, width = states.shape
-        if lengths is None:
-            lengths = torch.full((n,), steps, device=states.device)
-        valid = (torch.arange(steps, device=states.device) < lengths[:, None])[:, :, None]
-        if self.pooling == "mean":
-            return (states * valid).sum(1) / lengths.clamp_min(1)[:, None]
-        if self.pooling == "max":
-            return states.masked_fill(~valid, -1.0).amax(1)  # an LSTM's outputs lie above -1
-        if self.attention is not None:
-            scores = self.attention(states).masked_fill(~valid, torch.finfo(states.dtype).min)
-            return (scores.softmax(1) * states).sum(1)
-        if not self.lstm.bidirectional:
-            return states.gather(1, (lengths - 1).clamp_min(0)[:, None, None].expand(-1, 1, width))[:, 0]
-        # The reverse direction has read everything at its first step.
-        half = width // 2
-        last = states.gather(1, (lengths - 1).clamp_min(0)[:, None, None].expand(-1, 1, width))[:, 0]
-        return torch.cat([last[:, :half], states[:, 0, half:]], dim=1)
-
-    def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        if not self.training or not self.dense_dropout:
-            return x
-        keep = torch.empty_like(x).bernoulli_(1 - self.dense_dropout, generator=generator)
-        return x * keep / (1 - self.dense_dropout)

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from heldout.check import InputError
+from heldout.plots.terms import SERIES, Terms
 from heldout.plots.theme import NAIVE, OTHER, TEST, TRAIN, VALID, figure
 from heldout.plots.values import (
     FloatArray,
@@ -26,7 +27,7 @@ _MOST_PANELS, _MOST_SEEDS, _MOST_EPOCHS = 12, 8, 150
 _LEVEL = 0.01  # a rise that is below one per cent is none
 
 
-def learning_curves(runs: Sequence[Mapping[str, Any]]) -> go.Figure:
+def learning_curves(runs: Sequence[Mapping[str, Any]], *, terms: Terms = SERIES) -> go.Figure:
     """Training and validation loss epoch by epoch, a panel per fold, all on one scale; the kept epoch is marked.
 
     Parameters
@@ -34,6 +35,8 @@ def learning_curves(runs: Sequence[Mapping[str, Any]]) -> go.Figure:
     runs : sequence of mapping
         ``label`` ("fold 1, seed 0": what stands before the comma names the panel), ``epochs`` (a list of ``epoch``,
         ``train_loss``, ``valid_loss``) and ``best_epoch``.
+    terms : Terms, default SERIES
+        What rows are called.
 
     Returns
     -------
@@ -85,7 +88,9 @@ def learning_curves(runs: Sequence[Mapping[str, Any]]) -> go.Figure:
         for number_in_panel, run in enumerate(shown[name]):
             legend = place == 0 and number_in_panel == 0
             drawn.add_traces(
-                _curve_traces(run, legend=legend), rows=place // columns + 1, cols=place % columns + 1
+                _curve_traces(run, terms.rows, legend=legend),
+                rows=place // columns + 1,
+                cols=place % columns + 1,
             )
     _curve_axes(drawn, [run for part in shown.values() for run in part], rows)
     return drawn
@@ -142,15 +147,15 @@ def _of(count: int, runs: Sequence[Any]) -> str:
     return f" in {count} of {len(runs)} fits" if len(runs) > 1 else ""
 
 
-def _curve_traces(run: Mapping[str, Any], *, legend: bool) -> list[go.Scatter]:
+def _curve_traces(run: Mapping[str, Any], rows: str, *, legend: bool) -> list[go.Scatter]:
     epochs = run["epochs"]
     keep = set(even(len(epochs), _MOST_EPOCHS).tolist())
     kept = [e for n, e in enumerate(epochs) if n in keep or e["epoch"] == run["best_epoch"]]
     label = plain(run["label"])
     traces = []
     for key, name, colour, dash in (
-        ("train_loss", "training rows", TRAIN, "dash"),
-        ("valid_loss", "validation rows", VALID, "solid"),
+        ("train_loss", f"training {rows}", TRAIN, "dash"),
+        ("valid_loss", f"validation {rows}", VALID, "solid"),
     ):
         traces.append(
             go.Scatter(
@@ -174,7 +179,7 @@ def _curve_traces(run: Mapping[str, Any], *, legend: bool) -> list[go.Scatter]:
             legendgroup="best",
             showlegend=legend,
             marker={"symbol": "diamond", "size": 9, "color": NAIVE},
-            hovertemplate=f"{label}: epoch %{{x}} is kept<br>validation rows: %{{y:.4~g}}<extra></extra>",
+            hovertemplate=f"{label}: epoch %{{x}} is kept<br>validation {rows}: %{{y:.4~g}}<extra></extra>",
         )
     )
     return traces

@@ -1,4 +1,4 @@
-"""Figures of scores: skill against the last value, series by series, fold by fold."""
+"""Figures of scores: skill against a reference, series by series, fold by fold."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from heldout.check import InputError
+from heldout.plots.terms import SERIES, Terms
 from heldout.plots.theme import HELDOUT, LINE, NAIVE, OTHER, figure
 from heldout.plots.values import (
     FloatArray,
@@ -21,25 +22,27 @@ from heldout.plots.values import (
     span,
 )
 
-_OWN, _BASE = "heldout", "naive"
+_OWN = "heldout"
 _DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
 _SYMBOLS = ("circle", "square", "triangle-up", "triangle-down", "cross", "x")
 _ENDS = 8  # series shown at each end of a panel
 
 
-def skill_chart(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Skill of every candidate against the last value on the sealed test, with its interval, best first.
+def skill_chart(rows: Sequence[Mapping[str, Any]], *, terms: Terms = SERIES) -> go.Figure:
+    """Skill of every candidate against the reference on the sealed test, with its interval, best first.
 
     Parameters
     ----------
     rows : sequence of mapping
         As ``rows`` of ``scores.json``: ``name``, ``value``, ``skill_vs_naive``, ``skill_low``, ``skill_high``. A
         candidate whose skill is None is left out.
+    terms : Terms, default SERIES
+        What the reference is called.
 
     Returns
     -------
     plotly.graph_objects.Figure
-        Candidates far worse than the last value stand at the left edge as an arrow; their number is written beside.
+        Candidates far worse than the reference stand at the left edge as an arrow; their number is written beside.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def skill_chart(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     """
     shown = [row for row in rows if row.get("skill_vs_naive") is not None]
     if not shown:
-        raise InputError("no candidate has a skill: the last value's loss is 0")
+        raise InputError(f"no candidate has a skill: {terms.reference}'s loss is 0")
     shown.sort(key=lambda row: row["skill_vs_naive"])  # Plotly draws from the bottom up
     skill = 100 * numbers([row["skill_vs_naive"] for row in shown])
     low, high = (100 * numbers([row.get(key) for row in shown]) for key in ("skill_low", "skill_high"))
@@ -63,18 +66,19 @@ def skill_chart(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         f"{row['name']} {percent(row['skill_vs_naive'])} {span(row.get('skill_low'), row.get('skill_high'), percent)}".strip()
         for row in reversed(shown)
     )
-    title = _skill_title(shown)
-    hollow = any(map(_unsure, shown))
+    title = _skill_title(shown, terms.reference)
+    unsure = [_unsure(row, terms.base) for row in shown]
     drawn = figure(
         title,
-        f"{title}. Skill against the last value, best first: {told}.",
+        f"{title}. Skill against {terms.reference}, best first: {told}.",
         height=28 * len(shown) + 60,
-        note="Hollow: no interval is given for that skill." if hollow else "",
+        note="Hollow: no interval is given for that skill." if any(unsure) else "",
     )
     names = [plain(row["name"], 18) for row in shown]
     for own in (False, True):
         chosen = [n for n, row in enumerate(shown) if (row["name"] == _OWN) is own]
-        drawn.add_trace(_skill_trace(shown, chosen, skill, low, high, left + 0.03 * (right - left), own=own))
+        edge = left + 0.03 * (right - left)
+        drawn.add_trace(_skill_trace(shown, chosen, unsure, (skill, low, high), edge, own=own))
     for n, row in enumerate(shown):
         drawn.add_annotation(
             x=1,
@@ -88,7 +92,7 @@ def skill_chart(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         )
     drawn.add_vline(x=0, line={"color": NAIVE, "width": 1.5, "dash": "dash"})
     drawn.update_xaxes(
-        range=[left, right], title_text="loss saved against the last value, %", zeroline=False, nticks=7
+        range=[left, right], title_text=f"loss saved against {terms.reference}, %", zeroline=False, nticks=7
     )
     drawn.update_yaxes(
         tickvals=list(range(len(shown))),
@@ -101,34 +105,32 @@ def skill_chart(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     return drawn
 
 
-def _skill_title(shown: Sequence[Mapping[str, Any]]) -> str:
+def _skill_title(shown: Sequence[Mapping[str, Any]], reference: str) -> str:
     own = next((row for row in shown if row["name"] == _OWN), None)
     if own is None:
-        return (
-            f"{shown[-1]['name']} is the best against the last value: {percent(shown[-1]['skill_vs_naive'])}"
-        )
+        return f"{shown[-1]['name']} is the best against {reference}: {percent(shown[-1]['skill_vs_naive'])}"
     skill, low, high = own["skill_vs_naive"], own.get("skill_low"), own.get("skill_high")
     if low is None or high is None:
-        return f"heldout against the last value: {percent(skill)}; the test is too short for an interval"
+        return f"heldout against {reference}: {percent(skill)}; the test is too short for an interval"
     if low > 0 or high < 0:
         size, near, far = (percent(abs(x), sign=False) for x in (skill, low, high))
         least, most = (near, far) if low > 0 else (far, near)
-        what = (
-            f"saves {size} of the last value's loss" if low > 0 else f"loses {size} more than the last value"
-        )
+        what = f"saves {size} of {reference}'s loss" if low > 0 else f"loses {size} more than {reference}"
         return f"heldout {what}, between {least} and {most} with 95 % confidence"
-    return f"No skill is shown against the last value: {percent(skill)}, 95 % interval {span(low, high, percent)}"
+    return (
+        f"No skill is shown against {reference}: {percent(skill)}, 95 % interval {span(low, high, percent)}"
+    )
 
 
-def _unsure(row: Mapping[str, Any]) -> bool:
-    """Whether a skill has no interval; the last value itself needs none."""
-    return row["name"] != _BASE and (row.get("skill_low") is None or row.get("skill_high") is None)
+def _unsure(row: Mapping[str, Any], base: str) -> bool:
+    """Whether a skill has no interval; the reference itself needs none."""
+    return row["name"] != base and (row.get("skill_low") is None or row.get("skill_high") is None)
 
 
 def _range(
     shown: Sequence[Mapping[str, Any]], skill: FloatArray, low: FloatArray, high: FloatArray
 ) -> tuple[float, float]:
-    """Both ends of the axis: all that lies near heldout, the last value and the best, whole; what is far off, cut."""
+    """Both ends of the axis: all that lies near heldout, the reference and the best, whole; what is far off, cut."""
     own = np.array([row["name"] == _OWN for row in shown])
     core = np.concatenate([[0.0], skill[skill >= 0], skill[own], low[own], high[own]])
     core = core[np.isfinite(core)]
@@ -144,17 +146,20 @@ def _range(
 def _skill_trace(
     shown: Sequence[Mapping[str, Any]],
     chosen: list[int],
-    skill: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
+    unsure: list[bool],
+    found: tuple[FloatArray, FloatArray, FloatArray],
     edge: float,
     *,
     own: bool,
 ) -> go.Scatter:
+    skill, low, high = found
     off = skill[chosen] < edge
     known = np.isfinite(low[chosen]) & np.isfinite(high[chosen])
-    unsure = [_unsure(shown[n]) for n in chosen]
-    symbols = np.where(off, "triangle-left", np.where(unsure, "circle-open", "diamond" if own else "circle"))
+    symbols = np.where(
+        off,
+        "triangle-left",
+        np.where(np.array(unsure)[chosen], "circle-open", "diamond" if own else "circle"),
+    )
     return go.Scatter(
         x=rounded(np.maximum(skill[chosen], edge)),
         y=chosen,
@@ -277,18 +282,20 @@ def _floor(skill: FloatArray) -> float:
     return max(100 * float(skill.min()), -3 * best)
 
 
-def losses_by_fold(losses: Mapping[str, Sequence[Sequence[float]]]) -> go.Figure:
-    """Loss of every candidate on each walk-forward fold; heldout's seeds one by one.
+def losses_by_fold(losses: Mapping[str, Sequence[Sequence[float]]], *, terms: Terms = SERIES) -> go.Figure:
+    """Loss of every candidate on each fold; heldout's seeds one by one.
 
     Parameters
     ----------
     losses : mapping of str to sequence of sequence of float
         ``{candidate: [[loss per seed] per fold]}``, as ``losses`` of ``scores.json``.
+    terms : Terms, default SERIES
+        What folds and the reference are called.
 
     Returns
     -------
     plotly.graph_objects.Figure
-        On a logarithmic scale where the losses differ more than twentyfold.
+        On a logarithmic scale where the losses differ more than eightfold.
 
     Raises
     ------
@@ -305,19 +312,19 @@ def losses_by_fold(losses: Mapping[str, Sequence[Sequence[float]]]) -> go.Figure
     }
     n_folds = max(map(len, means.values()), default=0)
     if not n_folds:
-        raise InputError("no walk-forward fold was fitted: there is nothing to compare fold by fold")
-    title = _fold_title(means, n_folds)
+        raise InputError(f"no {terms.fold} was fitted: there is nothing to compare fold by fold")
+    title = _fold_title(means, n_folds, terms)
     told = "; ".join(
         f"{name} {', '.join(number(x) for x in mean[even(len(mean), 12)])}" for name, mean in means.items()
     )
     drawn = figure(title, f"{title}. Mean loss in order of folds: {told}.", height=300 + 6 * len(means))
-    others = [name for name in means if name not in (_OWN, _BASE)]
+    others = [name for name in means if name not in (_OWN, terms.base)]
     for n, name in enumerate(others):
         drawn.add_trace(
             _fold_trace(name, means[name], OTHER, _DASHES[n % 5], _SYMBOLS[n % 6], width=1.2, size=6)
         )
-    if _BASE in means:
-        drawn.add_trace(_fold_trace(_BASE, means[_BASE], NAIVE, "dash", "square", width=2, size=8))
+    if terms.base in means:
+        drawn.add_trace(_fold_trace(terms.base, means[terms.base], NAIVE, "dash", "square", width=2, size=8))
     if _OWN in means:
         drawn.add_trace(_fold_trace(_OWN, means[_OWN], HELDOUT, "solid", "diamond", width=2.5, size=11))
         seeds = [(fold, x) for fold, each in enumerate(losses[_OWN], 1) for x in each if len(each) > 1]
@@ -334,12 +341,12 @@ def losses_by_fold(losses: Mapping[str, Sequence[Sequence[float]]]) -> go.Figure
             )
     every = np.concatenate(list(means.values()))
     every = every[np.isfinite(every)]
-    if len(every) and every.min() > 0 and every.max() > 20 * every.min():
+    if len(every) and every.min() > 0 and every.max() > 8 * every.min():
         drawn.update_yaxes(**log_axis(every.min(), every.max()))
     else:
         drawn.update_yaxes(rangemode="tozero")
     drawn.update_xaxes(
-        title_text="walk-forward fold, in order of time",
+        title_text=terms.folds_axis,
         dtick=max(1, n_folds // 10),
         showgrid=False,
         zeroline=False,
@@ -348,11 +355,11 @@ def losses_by_fold(losses: Mapping[str, Sequence[Sequence[float]]]) -> go.Figure
     return drawn
 
 
-def _fold_title(means: Mapping[str, FloatArray], n_folds: int) -> str:
-    if _OWN not in means or _BASE not in means:
-        return f"Mean loss on {plural(n_folds, 'walk-forward fold')}"
-    better = int((means[_OWN] < means[_BASE]).sum())
-    return f"heldout beats the last value on {better} of {plural(n_folds, 'fold')}"
+def _fold_title(means: Mapping[str, FloatArray], n_folds: int, terms: Terms) -> str:
+    if _OWN not in means or terms.base not in means:
+        return f"Mean loss on {plural(n_folds, terms.fold)}"
+    better = int((means[_OWN] < means[terms.base]).sum())
+    return f"heldout beats {terms.reference} on {better} of {plural(n_folds, 'fold')}"
 
 
 def _fold_trace(

@@ -31,11 +31,29 @@ def plain(text: object, most: int = 60) -> str:
     >>> plain("<b>50 %{x}</b>")
     '&lt;b&gt;50 &#37;{x}&lt;/b&gt;'
     """
+    return html.escape(shortened(text, most), quote=False).replace("%{", "&#37;{")
+
+
+def shortened(text: object, most: int = 60) -> str:
+    """Text from data in one line, its middle cut out where it is long.
+
+    Parameters
+    ----------
+    text : object
+        A column name, an id, a class.
+    most : int, default 60
+        Characters that are kept; both ends stay, for names often differ in the last letters.
+
+    Examples
+    --------
+    >>> shortened("comp.sys.ibm.pc.hardware", 12)
+    'comp.s…dware'
+    """
     shown = " ".join(visible(str(text)).split())
-    if (over := len(shown) - most) > 0:
-        head = most // 2
-        shown = f"{shown[:head]}…{shown[head + over + 1 :]}"
-    return html.escape(shown, quote=False).replace("%{", "&#37;{")
+    if (over := len(shown) - most) <= 0:
+        return shown
+    head = most // 2
+    return f"{shown[:head]}…{shown[head + over + 1 :]}"
 
 
 def wrapped(text: str, width: int = 44) -> str:

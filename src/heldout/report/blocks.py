@@ -115,7 +115,62 @@ class Folded:
     template: str = field(default="folded", init=False)
 
 
-Block = Text | Points | Numbers | Table | Chart | Folded
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell of a `Matrix`: the ``share`` of its row, the ``count`` behind it, and ``shade``: "right-1" to "right-8", "wrong-1" to "wrong-8" or ""."""
+
+    share: str
+    count: str
+    shade: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """What is said of each class, as a table whose cells are shaded by their share of the row.
+
+    Attributes
+    ----------
+    caption : str
+        What it shows.
+    names, columns : list of str
+        Of the classes, in the order of rows and columns; those of the columns may be cut.
+    cells : list of list of Cell
+        Rows are true classes, columns what was said.
+    totals, right : list of str
+        Texts of each true class; share that is right of those said to be of each class.
+    upright : bool
+        Whether the names of the columns are turned, for there are many.
+    """
+
+    caption: str
+    names: list[str]
+    columns: list[str]
+    cells: list[list[Cell]]
+    totals: list[str]
+    right: list[str]
+    upright: bool
+    template: str = field(default="matrix", init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stretch of a text, and its ``shade``: "for-1" to "for-5", "against-1" to "against-5", "made" or ""."""
+
+    text: str
+    shade: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadedText:
+    """A text of the data under a ``heading``, words of it shaded and underlined, with the ``note`` that says the same in words."""
+
+    heading: str
+    spans: list[Span]
+    note: str = ""
+    template: str = field(default="shaded", init=False)
+
+
+Block = Text | Points | Numbers | Table | Chart | Folded | Matrix | ShadedText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +217,24 @@ def between(low: float | None, high: float | None, *, share: bool = False) -> st
     >>> between(0.211, 0.355, share=True), between(None, 1)
     ('[+21.1,\xa0+35.5]', '')
     """
-    ends = values.span(low, high, _share if share else number)
+    ends = values.span(low, high, _percent_end if share else number)
     return ends.replace(" ", "\u00a0")
 
 
-def _share(end: float | None) -> str:
+def _percent_end(end: float | None) -> str:
     return percent(end).removesuffix(" %")
+
+
+def share(value: float | None, low: float | None, high: float | None) -> str:
+    r"""Write a share that is no difference, and its interval, without signs.
+
+    Examples
+    --------
+    >>> share(0.979, 0.97, 0.9861), share(0.9, None, None)
+    ('97.9 % [97.0,\xa098.6]', '90 %')
+    """
+    ends = between(low, high, share=True).replace("+", "")
+    return f"{percent(value, sign=False)} {ends}".strip()
 
 
 def estimate(mean: float | None, low: float | None, high: float | None, *, share: bool = False) -> str:

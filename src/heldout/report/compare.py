@@ -13,7 +13,7 @@ from heldout.check import InputError
 from heldout.plots.values import plural
 from heldout.report.blocks import number, percent
 from heldout.report.evidence import Evidence
-from heldout.report.losses import by_moment, scored_units, with_losses
+from heldout.report.losses import by_moment, scored_units, text_lines, with_losses
 from heldout.report.provenance import write
 from heldout.studies.compare import Interval, block_t, skill
 from heldout.studies.scale import Scale
@@ -35,7 +35,9 @@ class Paired:
     first, other : str
         The runs.
     lines, moments : int
-        Forecasts compared, and origins that they were made at.
+        Forecasts compared, and origins that they were made at; of texts both are their number.
+    compared : str
+        The same in words.
     unit : str
         What the losses are.
     losses : tuple of float
@@ -52,6 +54,7 @@ class Paired:
     other: str
     lines: int = 0
     moments: int = 0
+    compared: str = ""
     unit: str = ""
     losses: tuple[float, float] = (float("nan"), float("nan"))
     difference: Interval | None = None
@@ -66,7 +69,7 @@ class Paired:
         theirs, own = self.losses
         saved = "" if self.skill is None else f", {percent(-self.skill.mean)}"
         return (
-            f"On {plural(self.lines, 'sealed forecast')} that both made at {plural(self.moments, 'moment')}, {self.other} loses {number(own)} and "
+            f"On {self.compared}, {self.other} loses {number(own)} and "
             f"{self.first} {number(theirs)} ({self.unit}{saved}): {_reading(self.difference, max(self.losses))}."
         )
 
@@ -192,12 +195,15 @@ def pair(first: tuple[str, Evidence], other: tuple[str, Evidence]) -> Paired:
         return Paired(first=name, other=other_name, why_not=str(error))
     losses = by_moment(lines, "loss", f"loss{_OTHER}")
     a, b = losses["loss"].to_numpy(), losses[f"loss{_OTHER}"].to_numpy()
-    blocks = inf if lines["origin"].n_unique() == 1 else 8
+    moments, texts = lines["origin"].n_unique(), one.kind == "text"
+    blocks = inf if moments == 1 or texts else 8
+    forecasts = f"{plural(len(lines), 'sealed forecast')} that both made at {plural(moments, 'moment')}"
     return Paired(
         first=name,
         other=other_name,
         lines=len(lines),
-        moments=lines["origin"].n_unique(),
+        moments=moments,
+        compared=f"{plural(len(lines), 'sealed text')} that both put into classes" if texts else forecasts,
         unit=unit,
         losses=(float(a.mean()), float(b.mean())),
         difference=block_t(b - a, blocks=blocks),
@@ -207,6 +213,10 @@ def pair(first: tuple[str, Evidence], other: tuple[str, Evidence]) -> Paired:
 
 def _lines(one: Evidence, two: Evidence) -> tuple[pl.DataFrame, str]:
     """The loss of both, line by line, and what it is; raises with the reason where there are none."""
+    if one.kind != two.kind:
+        raise InputError("one puts texts into classes, the other forecasts")
+    if one.kind == "text":
+        return text_lines(one.predictions, two.predictions), "log loss"
     matched = _match(one, two)
     assert one.predictions is not None
     a, b = one.scale, two.scale

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from heldout.files import write_atomically
 from heldout.plots.curves import learning_curves
 from heldout.plots.overlaid import overlaid_curves
 from heldout.report.blocks import MISSING, Block, Folded, Points, Section, Table, Text, draw, estimate
 from heldout.report.compare import VERSION, Comparison
 from heldout.report.page import render
 from heldout.report.sections import curves
-from heldout.result import HELDOUT, NAIVE
-from heldout.runs import write_atomically
+from heldout.result import HELDOUT
 
 
 def write_comparison(found: Comparison, output: str | Path) -> Path:
@@ -56,12 +56,18 @@ def _answer(found: Comparison) -> Section:
         )
     blocks.append(
         Text(
-            text="Intervals are over blocks of time (over series, where all forecasts start at one moment) and speak of these trained models, not of training them again. "
+            text=f"Intervals are over {_units(found)} and speak of these trained models, not of training them again. "
             "Who chooses a run by this page has looked at the sealed test, and needs a new one for an honest number.",
             kind="warning",
         )
     )
     return Section(title="Is one better?", anchor="answer", blocks=blocks)
+
+
+def _units(found: Comparison) -> str:
+    if found.runs[0].kind == "text":
+        return "texts, each counted by itself,"
+    return "blocks of time (over series, where all forecasts start at one moment)"
 
 
 def scores_table(found: Comparison, what: str) -> Table:
@@ -72,15 +78,19 @@ def scores_table(found: Comparison, what: str) -> Table:
     found : Comparison
         The runs.
     what : {"loss", "skill"}
-        On the sealed test; the skill is that against the last value.
+        On the sealed test; the skill is that against the reference.
     """
     ends = ("value", "low", "high") if what == "loss" else ("skill_vs_naive", "skill_low", "skill_high")
-    rows = [[name, *(_cell(run.rows.get(name), ends) for run in found.runs)] for name in found.candidates]
+    rows = [
+        [name, *(_cell(run.rows.get(name), ends, run.terms.base) for run in found.runs)]
+        for name in found.candidates
+    ]
     metrics = dict.fromkeys(run.scores["metric"] for run in found.runs)
+    references = dict.fromkeys(run.terms.reference for run in found.runs)
     caption = (
         f"Loss on the sealed test ({'; '.join(metrics)})"
         if what == "loss"
-        else "Skill against the last value on the sealed test"
+        else f"Skill against {' or '.join(references)} on the sealed test"
     )
     return Table(
         caption=caption,
@@ -90,10 +100,10 @@ def scores_table(found: Comparison, what: str) -> Table:
     )
 
 
-def _cell(row: dict[str, Any] | None, ends: tuple[str, str, str]) -> str:
+def _cell(row: dict[str, Any] | None, ends: tuple[str, str, str], base: str) -> str:
     if row is None:
         return MISSING
-    if row["name"] == NAIVE and ends[0] != "value":
+    if row["name"] == base and ends[0] != "value":
         return "reference"
     mean, low, high = (row.get(name) for name in ends)
     return estimate(mean, low, high, share=ends[0] != "value")

@@ -1,7 +1,7 @@
 """`Evidence`: what a run directory holds, read once, nothing executed."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,20 @@ from typing import Any
 import polars as pl
 
 from heldout.check import InputError
-from heldout.config import Config
+from heldout.config import Config, TextConfig
+from heldout.plots.terms import SERIES, TEXTS, Terms
 from heldout.result import HELDOUT
 from heldout.runs import Run
 from heldout.studies.ledger import Event, Ledger
 from heldout.studies.scale import Scale
 
 Options = dict[str, dict[str, Any]]
+OLDER = "This run was written by a version of heldout that did not record this."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A finished fit of a network: who, where, its learning curve, and the scale it was scored on."""
+    """A finished fit of a network: who, where, its learning curve, and of series the scale it was scored on."""
 
     candidate: str
     fold: str
@@ -28,7 +30,7 @@ class Fit:
     epochs: list[dict[str, Any]]
     best_epoch: int
     n_parameters: int | None
-    scale: Scale
+    scale: Scale | None
 
     @property
     def label(self) -> str:
@@ -51,7 +53,7 @@ class Evidence:
     given, settled : dict of dict
         The configuration by part, as the user gave it and with everything decided.
     predictions : polars.DataFrame or None
-        The sealed test, one row per origin, step and target (and series); None where the file is absent.
+        The sealed test, one row per origin, step and target (and series), or per text; None where the file is absent.
     fits : list of Fit
         Of networks, in the order of folds and seeds; empty where the ledger is absent.
     looks : list of Event
@@ -116,9 +118,20 @@ class Evidence:
         return self.path.resolve().name
 
     @property
+    def kind(self) -> str:
+        """Of what the run is: "series" or "text"."""
+        return str(self.scores.get("kind", "series"))
+
+    @property
+    def terms(self) -> Terms:
+        """What such a run calls things."""
+        return TEXTS if self.kind == "text" else SERIES
+
+    @property
     def targets(self) -> list[str]:
-        """What is forecast."""
-        return [str(name) for name in self.settled.get("data", {}).get("target", [])]
+        """What is forecast, or the column of classes."""
+        found = self.settled.get("data", {}).get("target", [])
+        return [found] if isinstance(found, str) else [str(name) for name in found]
 
     @cached_property
     def rows(self) -> dict[str, dict[str, Any]]:
@@ -131,27 +144,31 @@ class Evidence:
         return next((fit.scale for fit in self.fits if fit.candidate == HELDOUT), None)
 
 
-def defaults(*, dialled: bool = False) -> Options:
+def defaults(kind: str = "series", *, dialled: bool = False) -> Options:
     """Give every option's default, by part.
 
     Parameters
     ----------
+    kind : {"series", "text"}
+        Of the run.
     dialled : bool, default False
         With the rates that the dial sets at its default.
     """
-    config = Config()
-    recipe = config.recipe.resolved() if dialled else config.recipe
-    return {"data": config.data.to_dict(), "study": config.study.to_dict(), "recipe": recipe.to_dict()}
+    parts = _parts(kind)
+    if dialled:
+        parts["recipe"] = parts["recipe"].resolved()
+    return {name: part.to_dict() for name, part in parts.items()}
 
 
-def explanations() -> dict[tuple[str, str], str]:
-    """Give what every option does, by part and name."""
-    config = Config()
-    return {
-        (part, item.name): item.text
-        for part in ("data", "study", "recipe")
-        for item in getattr(config, part).describe()
-    }
+def explanations(kind: str = "series") -> dict[tuple[str, str], str]:
+    """Give what every option of a kind of run does, by part and name."""
+    return {(name, item.name): item.text for name, part in _parts(kind).items() for item in part.describe()}
+
+
+def _parts(kind: str) -> dict[str, Any]:
+    """The parts of a configuration, all at their defaults."""
+    config = TextConfig() if kind == "text" else Config()
+    return {item.name: getattr(config, item.name) for item in fields(config)}
 
 
 def _check_scores(scores: Any, path: Path) -> None:
@@ -201,7 +218,7 @@ def _ledger(path: Path) -> tuple[list[Fit], list[Event]]:
                     epochs=found.history,
                     best_epoch=found.scores["best_epoch"],
                     n_parameters=found.scores.get("n_parameters"),
-                    scale=_scale(spec["scale"]),
+                    scale=_scale(spec["scale"]) if spec.get("scale") else None,
                 )
             )
         looks = ledger.looks()

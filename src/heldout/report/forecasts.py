@@ -17,10 +17,10 @@ from heldout.report.blocks import (
     Section,
     Table,
     Text,
-    between,
     draw,
     number,
     percent,
+    share,
 )
 from heldout.report.evidence import Evidence
 from heldout.report.losses import scored_units, with_losses
@@ -139,8 +139,7 @@ def _name(entry: dict[str, Any]) -> str:
 
 
 def _coverage(entry: dict[str, Any]) -> str:
-    ends = between(entry.get("coverage_low"), entry.get("coverage_high"), share=True)
-    return f"{percent(entry['coverage'], sign=False)} {ends.replace('+', '')}".strip()
+    return share(entry["coverage"], entry.get("coverage_low"), entry.get("coverage_high"))
 
 
 def _is_quantile(name: str) -> bool:

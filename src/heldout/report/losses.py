@@ -1,10 +1,13 @@
 """The sealed test, line by line: what each forecast lost, on the scale that the run was scored on."""
 
+import numpy as np
 import polars as pl
 
 from heldout.check import InputError
 from heldout.data.transforms import is_log
 from heldout.studies.scale import Scale
+
+_LEAST = 1e-15  # a probability
 
 
 def scored_units(table: pl.DataFrame, scale: Scale, targets: list[str]) -> pl.DataFrame:
@@ -94,3 +97,46 @@ def by_moment(table: pl.DataFrame, *columns: str) -> pl.DataFrame:
     one = table["origin"].n_unique() == 1 and "series" in table.columns
     key = "series" if one else "origin"
     return table.group_by(key).agg(pl.col(*columns).mean()).sort(key)
+
+
+def text_lines(one: pl.DataFrame | None, two: pl.DataFrame | None) -> pl.DataFrame:
+    """Give the log loss of two runs on each sealed text that both have.
+
+    Parameters
+    ----------
+    one, two : polars.DataFrame or None
+        ``predictions.parquet`` of runs of texts: ``row``, ``label`` and ``p_<class>``.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``origin`` (the row), ``loss`` and ``loss_other``.
+
+    Raises
+    ------
+    InputError
+        If a table is missing, or classes, rows or labels do not match.
+    """
+    if one is None or two is None:
+        raise InputError("one of them holds no predictions.parquet")
+    classes = [name for name in one.columns if name.startswith("p_")]
+    if set(classes) != {name for name in two.columns if name.startswith("p_")}:
+        raise InputError("their classes are not the same")
+    matched = one.select("row", "label", loss=_log_loss(one, classes)).join(
+        two.select("row", label_other="label", loss_other=_log_loss(two, classes)), on="row", how="inner"
+    )
+    if matched.is_empty():
+        raise InputError("no sealed text is in both")
+    if differ := int((matched["label"] != matched["label_other"]).sum()):
+        raise InputError(
+            f"the label differs in {differ:,} of the {len(matched):,} sealed texts that both have, so the data are not the same"
+        )
+    return matched.select(pl.col("row").alias("origin"), "loss", "loss_other")
+
+
+def _log_loss(table: pl.DataFrame, classes: list[str]) -> pl.Series:
+    """Of the true class, whose probability is held above 0."""
+    said = table.select(classes).to_numpy()
+    place = {name.removeprefix("p_"): number for number, name in enumerate(classes)}
+    true = [place[label] for label in table["label"].cast(pl.String)]
+    return pl.Series(-np.log(np.maximum(said[np.arange(len(said)), true], _LEAST)))

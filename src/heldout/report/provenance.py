@@ -5,8 +5,7 @@ from typing import Any
 from heldout.plots.splits import split_chart
 from heldout.plots.values import plural
 from heldout.report.blocks import Block, Folded, Points, Section, Table, Text, draw, number
-from heldout.report.evidence import Evidence, Options, defaults, explanations
-from heldout.report.sections import OLDER
+from heldout.report.evidence import OLDER, Evidence, Options, defaults, explanations
 
 _PARTS = ("train", "valid", "test")
 _ROLES = {"target": "target", "past": "known up to the present", "future": "known ahead", "static": "static"}
@@ -20,13 +19,18 @@ def data(evidence: Evidence) -> Section:
         if found
         else [Text(text=f"Columns: {OLDER}", kind="note")]
     )
-    if notes := evidence.scores.get("notes"):
-        blocks += [
-            Text(text="What was inferred and decided, from training rows where rows decide:"),
-            Points(items=notes),
-        ]
+    blocks += noted(evidence)
     blocks += _splits(evidence.scores.get("splits"), (found or {}).get("overview"))
     return Section(title="What was done to the data?", anchor="data", blocks=blocks)
+
+
+def noted(evidence: Evidence) -> list[Block]:
+    """Give what was inferred and decided."""
+    notes = evidence.scores.get("notes")
+    if not notes:
+        return []
+    how = f"What was inferred and decided, from training {evidence.terms.rows} where {evidence.terms.rows} decide:"
+    return [Text(text=how), Points(items=notes)]
 
 
 def _extent(found: dict[str, Any]) -> str:
@@ -98,7 +102,7 @@ def _part(part: dict[str, Any] | None) -> list[str]:
 
 def recipe(evidence: Evidence) -> Section:
     """What exactly was run: options, seeds, versions, looks, and the command that repeats it."""
-    changed = changes(evidence.given, evidence.settled)
+    changed = changes(evidence.given, evidence.settled, evidence.kind)
     blocks: list[Block] = [*_command(evidence), *_seeds(evidence)]
     if changed:
         blocks.append(
@@ -112,7 +116,7 @@ def recipe(evidence: Evidence) -> Section:
     elif evidence.settled:
         blocks.append(Text(text="Every option is at its default."))
     if evidence.settled:
-        blocks.append(Folded(summary="Every option", blocks=[_every(evidence.settled)]))
+        blocks.append(Folded(summary="Every option", blocks=[_every(evidence.settled, evidence.kind)]))
     blocks += [*_looks(evidence), *_versions(evidence)]
     return Section(title="What exactly was run?", anchor="run", blocks=blocks)
 
@@ -143,19 +147,21 @@ def _seeds(evidence: Evidence) -> list[Block]:
     ]
 
 
-def changes(given: Options, settled: Options) -> list[list[str]]:
+def changes(given: Options, settled: Options, kind: str = "series") -> list[list[str]]:
     """Give the options whose value is not the default: name, value, default, who set it, what it does.
 
     Parameters
     ----------
     given, settled : dict of dict
         The configuration by part, as the user gave it and with everything decided.
+    kind : {"series", "text"}
+        Of the run.
 
     Returns
     -------
     list of list of str
     """
-    usual, dialled, told = defaults(), defaults(dialled=True), explanations()
+    usual, dialled, told = defaults(kind), defaults(kind, dialled=True), explanations(kind)
     rows: list[list[str]] = []
     for part, name, value in _flat(settled):
         default = usual.get(part, {}).get(name)
@@ -168,8 +174,8 @@ def changes(given: Options, settled: Options) -> list[list[str]]:
     return sorted(rows, key=lambda row: row[3] != "you")
 
 
-def _every(settled: Options) -> Table:
-    told = explanations()
+def _every(settled: Options, kind: str) -> Table:
+    told = explanations(kind)
     return Table(
         caption="Every option of the run, as settled",
         header=["Option", "Value", "What it does"],

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from heldout.files import write_atomically
 from heldout.report.evidence import Evidence
 from heldout.report.forecasts import forecasts
 from heldout.report.page import render
 from heldout.report.provenance import data, recipe
 from heldout.report.sections import overfit, rivals, verdict
-from heldout.runs import write_atomically
+from heldout.report.texts import augmentation, errors, texts_seen
 
 FILE = "report.html"
 
@@ -34,16 +35,11 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
     """
     evidence = Evidence.read(run)
     path = Path(output) if output is not None else evidence.path / FILE
-    sections = [
-        verdict(evidence),
-        rivals(evidence),
-        overfit(evidence),
-        forecasts(evidence),
-        data(evidence),
-        recipe(evidence),
-    ]
+    parts = (errors, texts_seen, augmentation) if evidence.kind == "text" else (forecasts, data)
+    sections = [part(evidence) for part in (verdict, rivals, overfit, *parts, recipe)]
+    what = "classifier" if evidence.kind == "text" else "forecast"
     page = render(
-        f"{', '.join(evidence.targets) or evidence.name}: does the forecast hold up?",
+        f"{', '.join(evidence.targets) or evidence.name}: does the {what} hold up?",
         sections,
         subtitle=_subtitle(evidence),
         footer="Made by heldout. The file holds all that it shows; nothing in it asks the network for anything.",
@@ -54,7 +50,10 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
 
 def _subtitle(evidence: Evidence) -> str:
     options = evidence.settled.get("data", {})
-    horizon = options.get("horizon")
-    ahead = "" if horizon is None else f", {horizon} step{'s' if horizon > 1 else ''} ahead"
+    if evidence.kind == "text":
+        ahead = f", {len(evidence.scores.get('classes') or [])} classes"
+    else:
+        horizon = options.get("horizon")
+        ahead = "" if horizon is None else f", {horizon} step{'s' if horizon > 1 else ''} ahead"
     looked = f", {evidence.looks[0].when[:10]}" if evidence.looks else ""
     return f"Run {evidence.name}{ahead}{looked}"

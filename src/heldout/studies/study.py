@@ -7,7 +7,7 @@ test is sealed.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import pairwise
@@ -23,8 +23,9 @@ from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.splits import FINAL, Fold
 from heldout.data.transforms import last_known, seen_rows
 from heldout.recipe import Recipe
-from heldout.studies.engine import Engine, InlineEngine
+from heldout.studies.engine import Engine
 from heldout.studies.ledger import Finished, Ledger
+from heldout.studies.plan import Job, plan, run_plan
 from heldout.studies.scale import Scale, by_moment
 from heldout.training.checkpoint import Checkpoint, dump_tensors
 from heldout.training.fit import fit_series
@@ -35,38 +36,9 @@ MOST_JUDGED = 10_000
 """Samples of a walk-forward test, or of training, on which a loss is measured at most."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One fit of a plan.
-
-    Attributes
-    ----------
-    candidate : str
-        What is compared: "heldout", "ridge", ...
-    fold : Fold
-        Where it trains, stops and is judged.
-    model : Recipe or Baseline
-        What is fitted; a recipe is settled.
-    seed : int
-        0 for baselines.
-    """
-
-    candidate: str
-    fold: Fold
-    model: Recipe | Baseline
-    seed: int = 0
-
-    @property
-    def name(self) -> str:
-        """What a person calls it."""
-        return f"{self.candidate}, {self.fold.name}" + (
-            f", seed {self.seed}" if isinstance(self.model, Recipe) else ""
-        )
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Context:
-    """What all fits of a study share."""
+    """What all fits of a study of series share."""
 
     data: SeriesData
     scale: Scale
@@ -79,6 +51,14 @@ class Context:
         targets = self.scale.targets(self.data)
         covariates = np.column_stack(columns) if columns else None
         return LagWindows(targets, self.lookback, self.data.steps, covariates)
+
+    def key(self, job: Job) -> str:
+        """Give `job_key`."""
+        return job_key(self, job)
+
+    def run(self, job: Job, report: Callable[[dict[str, Any]], None]) -> Finished:
+        """Give `run_job`."""
+        return run_job(self, job, report)
 
 
 def job_key(context: Context, job: Job) -> str:
@@ -202,68 +182,6 @@ def _inside(context: Context, fold: Fold, train: IntArray) -> dict[str, IntArray
     return {"held": np.sort(held), "train": train[thin(len(train), MOST_JUDGED)]}
 
 
-def run_plan(
-    context: Context,
-    jobs: Sequence[Job],
-    ledger: Ledger,
-    *,
-    engine: Engine | None = None,
-    on_progress: Callable[[Job, dict[str, Any]], None] | None = None,
-    on_finished: Callable[[Job, Finished, bool], None] | None = None,
-) -> list[Finished]:
-    """Run the fits of a plan that the ledger does not hold yet.
-
-    Parameters
-    ----------
-    context : Context
-        What the fits share.
-    jobs : sequence of Job
-        The plan.
-    ledger : Ledger
-        Finished fits are taken from here and written here, each once.
-    engine : Engine, optional
-        By default all run in this process.
-    on_progress : callable, optional
-        Told (job, dict) of epochs.
-    on_finished : callable, optional
-        Told (job, result, whether it was there already) of every fit.
-
-    Returns
-    -------
-    list of Finished
-        In the order of the plan.
-    """
-    keys = [job_key(context, job) for job in jobs]
-    done: dict[str, Finished] = {}
-    for job, key in zip(jobs, keys, strict=True):
-        found = ledger.get(key)
-        if found is not None:
-            done[key] = found
-            if on_finished:
-                on_finished(job, found, True)
-    left = [(job, key) for job, key in zip(jobs, keys, strict=True) if key not in done]
-    context.checkpoints.mkdir(parents=True, exist_ok=True)
-    todo = [job for job, _ in left]
-    started: set[int] = set()
-
-    def progress(number: int, event: dict[str, Any]) -> None:
-        if number not in started:
-            started.add(number)
-            ledger.record(left[number][1], "started", left[number][0].name)
-        if on_progress:
-            on_progress(left[number][0], event)
-
-    for number, result in (engine or InlineEngine()).run(run_job, todo, context, progress):
-        job, key = left[number]
-        ledger.add(key, result)
-        Checkpoint(context.checkpoints / f"{key}.safetensors").clear()
-        result = ledger.get(key) or result  # noqa: PLW2901 - just what a resumed run will read
-        done[key] = result
-        if on_finished:
-            on_finished(job, result, False)
-    return [done[key] for key in keys]
-
-
 def cross_validate(
     data: SeriesData,
     candidates: Mapping[str, Recipe | Baseline],
@@ -314,32 +232,6 @@ def cross_validate(
     for job, result in zip(jobs, results, strict=True):
         losses.setdefault(job.candidate, []).append(result.scores[context.scale.metric])
     return {name: np.array(values).reshape(len(folds), -1) for name, values in losses.items()}
-
-
-def plan(
-    candidates: Mapping[str, Recipe | Baseline], folds: Iterable[Fold], seeds: Sequence[int]
-) -> list[Job]:
-    """List the fits of a comparison: per fold, each candidate; recipes once per seed.
-
-    Parameters
-    ----------
-    candidates : mapping of str to Recipe or Baseline
-        What is compared, by name.
-    folds : iterable of Fold
-        Where.
-    seeds : sequence of int
-        For recipes.
-
-    Returns
-    -------
-    list of Job
-    """
-    return [
-        Job(candidate=name, fold=fold, model=model, seed=seed)
-        for fold in folds
-        for name, model in candidates.items()
-        for seed in (seeds if isinstance(model, Recipe) else (0,))
-    ]
 
 
 def make_context(

@@ -197,6 +197,11 @@ def settle_arrays(recipe: Recipe, samples: Samples) -> Recipe:
     """
     if recipe.shortcut == "ridge" and recipe.loss == "cross_entropy":
         raise InputError("shortcut='ridge' is for numbers, classes take 'none' or 'linear'")
+    if recipe.shortcut == "ridge" and (changed := _changes_inputs(recipe)):
+        raise InputError(
+            f"{changed} must be {getattr(Recipe, changed):g} with shortcut='ridge', got {getattr(recipe, changed)!r}, because labels are "
+            "what ridge leaves of the inputs as they were: use mixup, or shortcut='none' or 'linear'"
+        )
     steps, ragged = samples.x.shape[1], samples.lengths is not None
     if ragged and (recipe.shortcut != "none" or (recipe.segment or 1) > 1):
         raise InputError(
@@ -206,9 +211,31 @@ def settle_arrays(recipe: Recipe, samples: Samples) -> Recipe:
     return replace(recipe.resolved(), lookback=steps, segment=segment)
 
 
-def choose_shortcut(samples: Samples) -> str:
-    """Say what ``shortcut="auto"`` is for numbers: ridge for sequences of one length and at most `MAX_NUMBERS` numbers."""
-    return "ridge" if samples.lengths is None and samples.x[0].size <= MAX_NUMBERS else "none"
+def choose_shortcut(samples: Samples, recipe: Recipe | None = None) -> str:
+    """Say what ``shortcut="auto"`` is for numbers: ridge for sequences of one length and at most `MAX_NUMBERS` numbers.
+
+    Parameters
+    ----------
+    samples : Samples
+        The samples.
+    recipe : Recipe, optional
+        Where it changes inputs at random (any augmentation but mixup) there is no shortcut: what ridge leaves, which the
+        network learns, belongs to the inputs as they were.
+
+    Examples
+    --------
+    >>> samples = Samples(np.zeros((50, 6, 1)), None)
+    >>> choose_shortcut(samples), choose_shortcut(samples, Recipe(jitter=0.03))
+    ('ridge', 'none')
+    """
+    few = samples.lengths is None and samples.x[0].size <= MAX_NUMBERS
+    return "ridge" if few and (recipe is None or _changes_inputs(recipe) is None) else "none"
+
+
+def _changes_inputs(recipe: Recipe) -> str | None:
+    """The first option that is on and changes the inputs and not the labels."""
+    names = ("jitter", "random_scaling", "magnitude_warp", "time_warp", "window_slice")
+    return next((name for name in names if getattr(recipe, name) != getattr(Recipe, name)), None)
 
 
 def fit_arrays(

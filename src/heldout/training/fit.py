@@ -18,7 +18,7 @@ from heldout.training.checkpoint import Checkpoint, ModelFileError, check_kind
 from heldout.training.intervals import Conformal, window_spread
 from heldout.training.loop import History, Report, forecast, train
 from heldout.training.losses import n_outputs
-from heldout.training.settle import settle, settle_scale
+from heldout.training.settle import augmentation_of, settle, settle_scale
 from heldout.training.shortcut import shrink, start_from_ridge
 
 
@@ -335,6 +335,7 @@ def fit_series(
     for part in (train_rows, valid_rows):
         data.check_origins(part, recipe.lookback)
     prepare = Prepare.fit(data, train_rows, recipe.lookback, recipe)
+    augmentation_of(recipe).check_forecast(standardised=prepare.window_norm == "standard")
     windows = prepare.apply(data, recipe.lookback)
     shape = Shape(
         lookback=recipe.lookback,

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from heldout.augment.mixup import Augmented
+from heldout.base_recipe import BaseRecipe
 from heldout.check import FitError, InputError
 from heldout.data.windows import Batch, Source
 from heldout.nn.networks import Network
@@ -24,13 +26,21 @@ from heldout.nn.penalties import (
     temporal_penalty,
     weight_groups,
 )
-from heldout.recipe import Recipe
+from heldout.nn.text import TextNetwork
 from heldout.training.checkpoint import Checkpoint
 from heldout.training.history import History as History
 from heldout.training.lags import thin
 from heldout.training.losses import sample_losses
+from heldout.training.optimizers import (
+    clip_gradients,
+    make_optimizers,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from heldout.training.settle import augmentation_of
 from heldout.training.stopping import EarlyStopping
 
+AnyNetwork = Network | TextNetwork
 Report = Callable[[dict[str, Any]], None]
 _EVAL_BATCH = 1024
 
@@ -40,11 +50,11 @@ class NonFiniteError(FitError):
 
 
 def train(
-    network: Network,
+    network: AnyNetwork,
     source: Source,
     train_rows: Tensor,
     valid_rows: Tensor,
-    recipe: Recipe,
+    recipe: BaseRecipe,
     *,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
@@ -112,15 +122,16 @@ def train(
 class _Run:
     """All that changes while a network trains, and its checkpoint."""
 
-    def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
+    def __init__(self, network: AnyNetwork, recipe: BaseRecipe, seed: int) -> None:
         self.network, self.recipe, self.seed = network, recipe, seed
         self.identity = {"recipe": recipe.to_dict(), "seed": seed}
-        self.optimizer = _make_optimizer(network, recipe)
+        self.optimizers = make_optimizers(network, recipe)
         self.average = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None
         )
         # The average where there is one: the weights that are evaluated and kept.
-        self.judged = cast(Network, self.average.module) if self.average is not None else network
+        self.judged = cast(AnyNetwork, self.average.module) if self.average is not None else network
+        self.augmentation = augmentation_of(recipe)
         self.stopping = EarlyStopping.from_recipe(recipe)
         self.history = History()
         self.best: dict[str, Tensor] = {}
@@ -131,26 +142,52 @@ class _Run:
 
     def train_epoch(self, source: Source, rows: Tensor, epoch: int, lr: float) -> None:
         """Go once over the samples, or over ``epoch_samples`` of them, in an order of this epoch's own."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        order = np.random.default_rng([self.seed, epoch]).choice(
-            len(rows), min(len(rows), self.recipe.epoch_samples), replace=False
-        )
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group.get("lr_factor", 1.0)
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.choice(len(rows), min(len(rows), self.recipe.epoch_samples), replace=False)
         self.network.train()
-        for step, chosen in enumerate(torch.from_numpy(order).split(self.recipe.batch_size)):
+        source, chosen = source.epoch(rows[torch.from_numpy(order)], rng)
+        for step, places in enumerate(source.batches(chosen, self.recipe.batch_size, rng)):
             self.generator.manual_seed(_mix(self.seed, epoch, step))
-            self.train_step(source.gather(rows[chosen]), f"epoch {epoch}, step {step}")
+            self.train_step(source.gather(chosen[places]), f"epoch {epoch}, step {step}")
 
     def train_step(self, batch: Batch, where: str) -> None:
         """One step of the optimiser; nothing is changed if a number is not finite."""
+        recipe, loss = self.recipe, self.loss(batch)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        norm = clip_gradients(self.parameters, recipe.clip_norm or math.inf)
+        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+            raise NonFiniteError(self._name_fault(loss, where))
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if recipe.l1:
+            proximal_l1_(self.optimizers[0], [*self.lstm_weights, *self.dense_weights], recipe.l1)
+        if recipe.max_norm:
+            max_norm_([*self.lstm_weights, *self.dense_weights], recipe.max_norm)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """What is minimised: the mean loss of a batch, and the penalties."""
         recipe = self.recipe
+        batch, drawn = self.augmented(batch)
+        mixed = {"mix": drawn.mix} if isinstance(self.network, TextNetwork) else {}
         output = self.network(
-            batch.x, future=batch.future, static=batch.static, lengths=batch.lengths, generator=self.generator
+            batch.x,
+            future=batch.future,
+            static=batch.static,
+            lengths=batch.lengths,
+            generator=self.generator,
+            **mixed,
         )
-        losses = sample_losses(
-            _scaled(output.forecast, batch), batch.y, recipe, smoothing=recipe.label_smoothing
-        )
-        loss = _weighted(losses, batch).mean()
+        said = _scaled(output.forecast, batch)
+        loss = drawn.losses(
+            lambda y: sample_losses(said, y, recipe, smoothing=recipe.label_smoothing), batch.weight
+        ).mean()
         if recipe.l2:
             loss = loss + l2_penalty(self.lstm_weights, recipe.l2)
         if recipe.dense_l2:
@@ -162,18 +199,29 @@ class _Run:
             loss = loss + activation_penalty(output.states, recipe.activation_penalty, mask)
         if recipe.temporal_penalty:
             loss = loss + temporal_penalty(output.states, recipe.temporal_penalty, mask, batch_first=True)
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm or math.inf)
-        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
-            raise NonFiniteError(self._name_fault(loss, where))
-        self.optimizer.step()
-        if recipe.l1:
-            proximal_l1_(self.optimizer, [*self.lstm_weights, *self.dense_weights], recipe.l1)
-        if recipe.max_norm:
-            max_norm_([*self.lstm_weights, *self.dense_weights], recipe.max_norm)
-        if self.average is not None:
-            self.average.update_parameters(self.network)
+        return loss
+
+    def augmented(self, batch: Batch) -> tuple[Batch, Augmented]:
+        """Give what the network reads instead of a batch, and how its losses are made of what it says."""
+        if isinstance(self.network, TextNetwork):
+            # Words are mixed once they are vectors, by the network: only who is mixed with whom is drawn here.
+            nothing = torch.empty(len(batch.x), 0, 0)
+            return batch, self.augmentation.apply(nothing, batch.y, generator=self.generator)
+        drawn = self.augmentation.apply(
+            batch.x,
+            batch.y,
+            generator=self.generator,
+            lengths=batch.lengths,
+            scale=batch.scale,
+            n_targets=0 if batch.offset is None else batch.y.shape[2],
+        )
+        batch = batch._replace(x=drawn.x)
+        if drawn.mix is not None:
+            known = {"future": batch.future, "static": batch.static}
+            batch = batch._replace(
+                **{name: drawn.mix.blend(part) for name, part in known.items() if part is not None}
+            )
+        return batch, drawn
 
     def _name_fault(self, loss: Tensor, where: str) -> str:
         if not math.isfinite(loss.item()):
@@ -209,10 +257,8 @@ class _Run:
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for number, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer.{number}.{name}": value for name, value in state.items() if value is not None
-            }
+        for place, optimizer in enumerate(self.optimizers):
+            tensors |= optimizer_tensors(optimizer, f"optimizer.{place}.")
         watch = self.stopping
         metadata = {
             "fit": self.identity,
@@ -241,18 +287,15 @@ class _Run:
         self.best = parts["best"]
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
-        state = self.optimizer.state_dict()
-        for name, value in parts["optimizer"].items():
-            number, _, key = name.partition(".")
-            state["state"].setdefault(int(number), {})[key] = value
-        self.optimizer.load_state_dict(state)
+        for place, optimizer in enumerate(self.optimizers):
+            restore_optimizer(optimizer, parts["optimizer"], f"{place}.")
         self.history = History(metadata["epochs"], metadata["best_epoch"])
         best, self.stopping.best_epoch, self.stopping.stop = metadata["stopping"]
         self.stopping.best = math.inf if best is None else best
         return int(metadata["epoch"]) + 1
 
 
-def learning_rate(recipe: Recipe, epoch: int) -> float:
+def learning_rate(recipe: BaseRecipe, epoch: int) -> float:
     """Learning rate of an epoch (1 is the first that trains).
 
     Parameters
@@ -264,7 +307,7 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 
     Examples
     --------
-    >>> [learning_rate(Recipe(lr=1.0, schedule="exponential", lr_decay=0.5), epoch) for epoch in (1, 2, 3)]
+    >>> [learning_rate(BaseRecipe(lr=1.0, schedule="exponential", lr_decay=0.5), epoch) for epoch in (1, 2, 3)]
     [1.0, 0.5, 0.25]
     """
     done = max(epoch - 1, 0)
@@ -276,7 +319,7 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 
 
 @torch.no_grad()
-def evaluate(network: Network, source: Source, rows: Tensor, recipe: Recipe) -> Tensor:
+def evaluate(network: AnyNetwork, source: Source, rows: Tensor, recipe: BaseRecipe) -> Tensor:
     """Loss of each sample in evaluation mode, times its weight where there is one: no dropout, no penalty, no smoothing.
 
     Parameters
@@ -289,17 +332,17 @@ def evaluate(network: Network, source: Source, rows: Tensor, recipe: Recipe) -> 
     Tensor of shape (n_samples,)
     """
     network.eval()
-    losses = []
-    for part in rows.split(_EVAL_BATCH):
-        batch = source.gather(part)
+    losses = torch.empty(len(rows))
+    for places in source.batches(rows, _EVAL_BATCH):
+        batch = source.gather(rows[places])
         output = network(batch.x, future=batch.future, static=batch.static, lengths=batch.lengths)
-        losses.append(_weighted(sample_losses(_scaled(output.forecast, batch), batch.y, recipe), batch))
-    return torch.cat(losses)
+        losses[places] = _weighted(sample_losses(_scaled(output.forecast, batch), batch.y, recipe), batch)
+    return losses
 
 
 @torch.no_grad()
 def forecast(
-    network: Network, source: Source, rows: Tensor, *, masks: torch.Generator | None = None
+    network: AnyNetwork, source: Source, rows: Tensor, *, masks: torch.Generator | None = None
 ) -> Tensor:
     """What the network says, in evaluation mode, with the window's normalisation undone.
 
@@ -316,16 +359,17 @@ def forecast(
     """
     network.eval()
     network.training = network.lstm.training = masks is not None
-    parts = []
-    for part in rows.split(_EVAL_BATCH):
-        batch = source.gather(part, labelled=False)
+    parts, order = [], []
+    for places in source.batches(rows, _EVAL_BATCH):
+        batch = source.gather(rows[places], labelled=False)
         output = network(
             batch.x, future=batch.future, static=batch.static, lengths=batch.lengths, generator=masks
         )
         out = _scaled(output.forecast, batch).double()
         parts.append(out + batch.offset[..., None] if batch.offset is not None else out)
+        order.append(places)
     network.eval()
-    return torch.cat(parts)
+    return torch.cat(parts)[torch.cat(order).argsort()]
 
 
 def _scaled(out: Tensor, batch: Batch) -> Tensor:
@@ -344,18 +388,3 @@ def spread(rows: Tensor, most: int) -> Tensor:
 def _mix(*numbers: int) -> int:
     """One 63-bit seed from several numbers, so that neighbours get unlike streams."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    weights = weight_groups(network)
-    groups: list[dict[str, Any]] = [
-        {
-            "params": [p for p in weights.penalised.values() if p.requires_grad],
-            "weight_decay": recipe.weight_decay,
-        },
-        {"params": [p for p in weights.spared.values() if p.requires_grad], "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr)
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=recipe.lr, fused=True)

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, huber_loss
 
+from heldout.base_recipe import BaseRecipe
 from heldout.recipe import Recipe
 
 
-def sample_losses(forecast: Tensor, y: Tensor, recipe: Recipe, *, smoothing: float = 0.0) -> Tensor:
+def sample_losses(forecast: Tensor, y: Tensor, recipe: BaseRecipe, *, smoothing: float = 0.0) -> Tensor:
     """Loss of each sample, the mean over its steps and targets.
 
     Parameters
@@ -16,7 +17,7 @@ def sample_losses(forecast: Tensor, y: Tensor, recipe: Recipe, *, smoothing: flo
         What the network says, in the units of ``y``. For classes the Q numbers are logits.
     y : Tensor of shape (B, S, K) float, or (B,) int64
         The truth.
-    recipe : Recipe
+    recipe : BaseRecipe
         ``loss``, ``huber_delta``, ``quantiles``.
     smoothing : float, default 0
         Label smoothing; only the loss that is minimised has it, a reported one never.
@@ -33,6 +34,7 @@ def sample_losses(forecast: Tensor, y: Tensor, recipe: Recipe, *, smoothing: flo
     """
     if recipe.loss == "cross_entropy":
         return cross_entropy(forecast[:, 0, 0], y, reduction="none", label_smoothing=smoothing)
+    assert isinstance(recipe, Recipe)
     error = y[..., None] - forecast  # (B, S, K, Q)
     if recipe.loss == "squared":
         loss = error.square()

@@ -1,4 +1,4 @@
-"""What a recipe leaves open, decided from the data: window, segments, transform."""
+"""What a recipe leaves open, decided from the data (window, segments, transform), and what it asks of each batch."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -6,10 +6,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.augment.series import SeriesAugmentation
+from heldout.base_recipe import BaseRecipe
 from heldout.check import InputError
 from heldout.data.series import IntArray, SeriesData
-from heldout.data.transforms import choose_transforms, is_log, seen_rows
+from heldout.data.transforms import choose_transforms, choose_window_norm, is_log, seen_rows
 from heldout.recipe import Recipe
+from heldout.text_recipe import TextRecipe
 
 _LONG_WINDOW = 28  # longer windows are cut into about 12 segments
 _STEPS = 12
@@ -88,7 +91,33 @@ def settle(recipe: Recipe, data: SeriesData) -> Recipe:
         raise InputError(
             "loss='cross_entropy' is for classes, a series has numbers: choose squared, absolute, huber or quantile"
         )
+    augmentation_of(recipe).check_forecast(standardised=recipe.window_norm == "standard")
     return replace(recipe.resolved(), lookback=lookback, segment=segment)
+
+
+def augmentation_of(recipe: BaseRecipe) -> SeriesAugmentation:
+    """Give how the batches of a fit are changed; of the options that texts have, it is mixup alone.
+
+    Parameters
+    ----------
+    recipe : Recipe or TextRecipe
+        ``jitter`` to ``mixup``.
+
+    Examples
+    --------
+    >>> augmentation_of(Recipe(random_scaling=0.1)).scaling
+    0.1
+    """
+    if isinstance(recipe, Recipe):
+        return SeriesAugmentation(
+            jitter=recipe.jitter,
+            scaling=recipe.random_scaling,
+            magnitude_warp=recipe.magnitude_warp,
+            time_warp=recipe.time_warp,
+            window_slice=recipe.window_slice,
+            mixup=recipe.mixup,
+        )
+    return SeriesAugmentation(mixup=recipe.mixup if isinstance(recipe, TextRecipe) else 0.0)
 
 
 def choose_segment(lookback: int) -> int:
@@ -131,6 +160,11 @@ def settle_scale(recipe: Recipe, data: SeriesData, rows: IntArray) -> tuple[Reci
     reason : str or None
         One sentence; None where there was nothing to decide.
 
+    Raises
+    ------
+    InputError
+        If the recipe asks for ``random_scaling`` and windows turn out to be standardised.
+
     Examples
     --------
     >>> import polars as pl
@@ -140,6 +174,14 @@ def settle_scale(recipe: Recipe, data: SeriesData, rows: IntArray) -> tuple[Reci
     >>> settle_scale(Recipe(transform="none"), data, np.arange(20, 40))[0].scale_by
     'all'
     """
+    recipe, reason = _choose_scale(recipe, data, rows)
+    if recipe.transform != "auto":
+        norm = choose_window_norm(recipe, (recipe.transform,), recipe.lookback or 1)
+        augmentation_of(recipe).check_forecast(standardised=norm == "standard")
+    return recipe, reason
+
+
+def _choose_scale(recipe: Recipe, data: SeriesData, rows: IntArray) -> tuple[Recipe, str | None]:
     if recipe.scale_by != "auto":
         return recipe, None
     if len(data.ids) == 1:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import inf
 
-from heldout.recipe import Recipe
+from heldout.base_recipe import BaseRecipe
 
 
 @dataclass
@@ -36,7 +36,7 @@ class EarlyStopping:
     stop: bool = False
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe) -> "EarlyStopping":
+    def from_recipe(cls, recipe: BaseRecipe) -> "EarlyStopping":
         """Take the three numbers of a recipe."""
         return cls(recipe.patience, recipe.min_delta, recipe.start_from_epoch)
 

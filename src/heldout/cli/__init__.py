@@ -1,0 +1,54 @@
+"""The command line: each command is a few lines over one public function.
+
+===================================  =========
+fit, predict, init, demo             `run`
+report, compare                      `pages`
+vectors, augment                     `text`
+the options they share               `options`
+a result on the screen               `show`
+errors and exit codes                `command`
+===================================  =========
+"""
+
+from typing import Annotated
+
+import typer
+
+from heldout.cli.command import guarded
+from heldout.cli.pages import compare, report
+from heldout.cli.run import demo, fit, init, predict
+from heldout.cli.text import augment, vectors
+
+app = typer.Typer(
+    name="heldout",
+    help="Trains LSTMs that hold up on data they have not seen, and proves it.",
+    epilog="Exit codes: 0 done, 1 a fit failed, 2 bad input or usage, 3 a gate failed, 130 interrupted (the same command goes on).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _function in (fit, predict, init, demo, report, compare, vectors, augment):  # in the order of the help
+    app.command()(guarded(_function))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"heldout {version('heldout')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    app()

@@ -1,0 +1,52 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from heldout.check import InputError
+
+
+def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all; one that stood there before is replaced, or as it was.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    content : bytes or callable
+        All of it, or what writes it to the open binary file that it is called with.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written. What else ``content`` raises goes through, and leaves no file behind either.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(Path(folder, "a.txt"), b"all of it")
+    ...     write_atomically(Path(folder, "b.txt"), lambda file: file.write(b"in pieces"))
+    ...     [item.read_bytes() for item in sorted(Path(folder).iterdir())]
+    [b'all of it', b'in pieces']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        size = "" if callable(content) else f" ({len(content)} bytes)"
+        why = f"{error.strerror}; what was there before is unchanged"
+        raise InputError(f"cannot write {path}{size}: {why}") from error
