@@ -16,10 +16,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed
 from scipy import stats
 from text_files import TEXTS, VECTORS, joined, read_labelled
+from torch import set_num_threads  # by name: the module itself does not go to a worker
 
 from heldout.augment import TextAugmentation
 from heldout.data.text_splits import deal
@@ -69,7 +69,7 @@ def recipe(way: str, size: int) -> TextRecipe:
 
 def one(name: str, size: int, way: str, seed: int) -> np.ndarray:
     """Whether each test text is given its class."""
-    torch.set_num_threads(1)
+    set_num_threads(1)
     folder = TEXTS / "eda" / name
     data, (known, test) = joined(
         [read_labelled(folder / f"{part}.txt.gz", "\t") for part in (f"train_{size}", "test")]

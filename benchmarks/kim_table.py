@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed
 from text_files import TEXTS, joined, read_labelled
+from torch import set_num_threads  # by name: the module itself does not go to a worker
 
 from heldout.data.text_splits import deal
 from heldout.data.text_table import TextData
@@ -51,7 +51,7 @@ def tenth(data: TextData, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.n
 
 def one(name: str, number: int, seeds: int) -> tuple[float, float]:
     """Accuracy of heldout and of TF-IDF with logistic regression on one fold."""
-    torch.set_num_threads(1)
+    set_num_threads(1)
     data, parts = joined([read_labelled(Path(FOLDER, file), " ", "latin-1") for file in FILES[name]])
     train, valid, test = folds(data, parts, seeds)[number]
     texts, labels = [data.texts[row] for row in test], data.labels[test]

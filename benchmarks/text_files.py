@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def read_labelled(path: Path, separator: str, encoding: str = "utf-8") -> Labell
     """Give texts and labels of a file."""
     if not path.exists():
         raise SystemExit(f"the data are not there: {path}")
-    lines = gzip.open(path, "rt", encoding=encoding).read().rstrip("\n").split("\n")
+    lines = gzip.decompress(path.read_bytes()).decode(encoding).rstrip("\n").split("\n")
     pairs = [line.partition(separator) for line in lines]
     return [text for _, _, text in pairs], [label for label, _, _ in pairs]
 
@@ -30,5 +31,5 @@ def joined(parts: Sequence[Labelled]) -> tuple[TextData, list[np.ndarray]]:
     classes = tuple(sorted(set(labels)))
     codes = np.array([classes.index(label) for label in labels])
     ends = np.cumsum([0, *(len(part[0]) for part in parts)])
-    rows = [np.arange(first, last) for first, last in zip(ends, ends[1:], strict=False)]
+    rows = [np.arange(first, last) for first, last in pairwise(ends)]
     return TextData(tuple(texts), codes, classes, None, None, len(texts)), rows

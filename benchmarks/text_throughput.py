@@ -5,7 +5,7 @@
 Subj (10 000 sentences of 23 words): embedding 100, one bidirectional layer of 64 units, mean and maximum over time, two
 classes, batches of 32, AdamW. All sides are given numbered texts and train every weight. heldout has dropout of words, on
 inputs, on the recurrent connections, of recurrent weights and on outputs; the loop, as tutorials have it, has none. Keras
-(TensorFlow, in the interpreter given) has recurrent_dropout as heldout does, padded batches of one length bucket each.
+(TensorFlow, in the interpreter given) has dropout and recurrent_dropout, in two forms: see `text_peers.py`.
 Every side is warmed up; rounds take turns; the ratio is that of the medians.
 """
 
@@ -38,7 +38,7 @@ EMBEDDING, HIDDEN, BATCH = 100, 64, 32
 def read() -> tuple[list[str], np.ndarray]:
     if not FILE.exists():
         raise SystemExit(f"the sentences of Subj are not there: {FILE}")
-    lines = gzip.open(FILE, "rt", encoding="latin-1").read().rstrip("\n").split("\n")
+    lines = gzip.decompress(FILE.read_bytes()).decode("latin-1").rstrip("\n").split("\n")
     pairs = [line.split(" ", 1) for line in lines]
     return [text for _, text in pairs], np.array([int(label) for label, _ in pairs])
 
@@ -108,13 +108,16 @@ class Loop:
 class Keras:
     """`text_peers.py` in another interpreter."""
 
-    def __init__(self, python: str, tokens: Tokens, labels: np.ndarray, n_words: int, threads: int) -> None:
+    def __init__(
+        self, python: str, form: str, tokens: Tokens, labels: np.ndarray, n_words: int, threads: int
+    ) -> None:
         self.folder = tempfile.TemporaryDirectory()
         file = Path(self.folder.name) / "subj.npz"
         np.savez(file, ids=tokens.ids, offsets=tokens.offsets, labels=labels)
         command = [
             python,
             str(Path(__file__).with_name("text_peers.py")),
+            form,
             str(file),
             str(n_words),
             str(threads),
@@ -159,9 +162,12 @@ def main() -> None:
         "nn.LSTM, packed, DataLoader": Loop(tokens, labels, vocabulary),
     }
     if asked.peers:
-        sides["Keras, TensorFlow, recurrent_dropout"] = Keras(
-            asked.peers, tokens, labels, len(vocabulary), asked.threads
-        )
+        sides |= {
+            f"Keras, TensorFlow, {form}": Keras(
+                asked.peers, form, tokens, labels, len(vocabulary), asked.threads
+            )
+            for form in ("bucketed", "padded")
+        }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(asked.repeats + 1):
         for name, side in sides.items():

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from heldout.check import InputError
-from heldout.cli import _show
+from heldout.cli.show import show
 from heldout.config import Config
 from heldout.experiment import fit
 from heldout.forecast import predict
@@ -75,7 +75,7 @@ def test_the_run_predicts_with_the_intervals_that_were_scored(finished):
 
 
 def test_each_interval_is_a_line_on_the_screen(finished, capsys):
-    _show(finished[1], as_json=False)
+    show(finished[1], as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("80 % interval") and "of the sealed rows" in line for line in lines) == 3
 

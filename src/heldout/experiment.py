@@ -80,29 +80,11 @@ def fit(  # noqa: PLR0913 - the one entry point
     InputError
         If the table or the configuration breaks a rule.
     """
+    how: dict[str, Any] = {"out": out, "engine": engine, "listener": listener, "rivals": rivals, "gate": gate}
+    how |= {"test": test, "command": command}
     if isinstance(config, TextConfig):
-        return _fit_texts(
-            source,
-            config,
-            out=out,
-            engine=engine,
-            listener=listener,
-            rivals=rivals,
-            gate=gate,
-            test=test,
-            command=command,
-        )
-    return _fit_series(
-        source,
-        config,
-        out=out,
-        engine=engine,
-        listener=listener,
-        rivals=rivals,
-        gate=gate,
-        test=test,
-        command=command,
-    )
+        return _fit_texts(source, config, **how)
+    return _fit_series(source, config, **how)
 
 
 def _fit_series(  # noqa: PLR0913 - the arguments of `fit`

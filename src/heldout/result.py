@@ -1,5 +1,6 @@
 """`Result`: what a run found, as numbers, as a sentence and as JSON."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,7 @@ class Result:
         InputError
             If there is none of that name.
         """
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise InputError(
-            f"no candidate is called {name!r}: there are {', '.join(row.name for row in self.rows)}"
-        )
+        return row_named(self.rows, name)
 
     @property
     def sentence(self) -> str:
@@ -200,6 +196,14 @@ class Result:
             "notes": self.notes,
             "run": str(self.path),
         }
+
+
+def row_named(rows: Sequence[Any], name: str) -> Any:
+    """Give the line of one candidate, or raise `InputError` if there is none of that name."""
+    for row in rows:
+        if row.name == name:
+            return row
+    raise InputError(f"no candidate is called {name!r}: there are {', '.join(row.name for row in rows)}")
 
 
 def compared(skill: Interval) -> str:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from heldout.augment.translate import read_translation
 from heldout.check import check_choice
 from heldout.config import TextConfig
@@ -104,6 +106,7 @@ def _translate(task: TextTask, listener: Listener) -> None:
     spec = task.recipe.back_translation
     if spec is None:
         return
-    texts = [task.data.texts[row] for row in range(task.data.n_train)]
+    final = task.split.folds[-1]
+    texts = [task.data.texts[row] for row in np.sort(np.concatenate([final.train, final.valid]))]
     listener.note(f"translating {len(texts):,} texts there and back, those not in the cache")
     read_translation(spec).variants(texts)

@@ -120,6 +120,10 @@ class TextRecipe(BaseRecipe):  # noqa: D101 - written by `documented`
         super().__post_init__()
         if not self.pooling or len(set(self.pooling)) != len(self.pooling):
             raise InputError(f"pooling must name one way or several different ones, got {self.pooling}")
+        if self.alpha_nn and self.vectors is None and not self.pretrain_epochs:
+            raise InputError(
+                "alpha_nn takes the neighbours of words in vectors, but the recipe has none: set vectors= or pretrain_epochs=, or use alpha_aeda"
+            )
 
     @property
     def augments(self) -> bool:

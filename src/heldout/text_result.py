@@ -5,10 +5,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from heldout.check import InputError
 from heldout.plots.tables import html_table
 from heldout.plots.terms import TEXTS
-from heldout.result import HELDOUT, compared, in_percent, interval_to_dict
+from heldout.result import HELDOUT, compared, in_percent, interval_to_dict, row_named
 from heldout.studies.compare import Interval
 from heldout.training.text import TextModel
 
@@ -124,12 +123,7 @@ class TextResult:
         InputError
             If there is none of that name.
         """
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise InputError(
-            f"no candidate is called {name!r}: there are {', '.join(row.name for row in self.rows)}"
-        )
+        return row_named(self.rows, name)
 
     @property
     def sentence(self) -> str:

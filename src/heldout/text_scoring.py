@@ -1,7 +1,8 @@
 """`TextFits`: the finished fits of a run on texts, read as numbers."""
 
+import hashlib
 from dataclasses import replace
-from math import inf
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from heldout.data.series import FloatArray, IntArray
 from heldout.data.text_splits import TextFold
 from heldout.result import HELDOUT
 from heldout.runs import Run
-from heldout.studies.compare import Interval, block_t, fold_skill, skill
+from heldout.studies.compare import FEWEST_SERIES, Interval, block_t, fold_skill, skill
 from heldout.studies.ledger import Finished
 from heldout.studies.plan import Job
 from heldout.studies.texts import TextContext
@@ -149,19 +150,28 @@ class TextFits:
             trained.append(self.by_unit(result.arrays["train_loss"], result.arrays["train_row"]))
             tested.append(self.by_unit(result.arrays["loss"]))
         inside, outside = (np.mean(found, axis=0) for found in (trained, tested))
-        gap = outside.mean() - inside.mean()
-        half = 1.96 * np.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
+        gap = float(outside.mean() - inside.mean())
+        low = high = None
+        if min(len(inside), len(outside)) >= FEWEST_SERIES:  # as for the other intervals of units
+            half = 1.96 * sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
+            low, high = gap - half, gap + half
         return {
             "train_loss": float(inside.mean()),
             "test_loss": float(outside.mean()),
-            "optimism": {"mean": float(gap), "low": float(gap - half), "high": float(gap + half)},
+            "optimism": {"mean": gap, "low": low, "high": high},
         }
 
     def predictions(self) -> pl.DataFrame:
         """The sealed test as a table, a row per text."""
         classes, said = self.context.data.classes, self.log_proba(HELDOUT)
         names = np.array(classes, dtype=object)
-        table = {"row": self.rows, "label": names[self.labels], "said": names[said.argmax(axis=1)]}
+        texts = [self.context.data.texts[row] for row in self.rows]
+        table = {
+            "row": self.rows,
+            "text_sha256": [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts],
+            "label": names[self.labels],
+            "said": names[said.argmax(axis=1)],
+        }
         return pl.DataFrame(table | {f"p_{name}": np.exp(said[:, k]) for k, name in enumerate(classes)})
 
     def evidence(self, model: TextModel) -> dict[str, Any]:

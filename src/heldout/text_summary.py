@@ -275,7 +275,7 @@ def preview_augmentation(
     base = TokenSource(model.encode(train), data.labels[fold.train])
     known = recipe.vectors is not None or recipe.pretrain_epochs > 0
     vectors = model.networks[0].embedding.weight.detach().numpy() if known else None
-    source = augmented(base, (train, valid), model.vocabulary, recipe, model.linear, vectors)
+    source = augmented(base, (train, valid), model.vocabulary, recipe, vectors)
     assert isinstance(source, AugmentedTexts)
     return {"options": _options(model)} | source.variants.preview(_PAIRS, np.random.default_rng(seed))
 

@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from heldout.augment.translate import read_translation
 from heldout.check import InputError
 from heldout.config import TextConfig
+from heldout.data.text import Vocabulary
 from heldout.data.text_splits import TextSplit, split_texts
 from heldout.data.text_table import TextData, read_texts
 from heldout.result import HELDOUT
@@ -56,6 +58,8 @@ class TextTask:
                 raise InputError(
                     f"{name} must name what is there, but {path} is not: correct it or leave it out"
                 )
+        if config.recipe.back_translation is not None:
+            read_translation(config.recipe.back_translation)
         data = read(source, config, test=test)
         study = config.study
         split = split_texts(
@@ -67,6 +71,17 @@ class TextTask:
             first_train=study.first_train,
             seed=study.split_seed,
         )
+        first = split.folds[0].train
+        try:  # before anything is written
+            Vocabulary.learn(
+                [data.texts[row] for row in first],
+                lower=config.recipe.lower,
+                min_count=config.recipe.min_count,
+            )
+        except InputError as error:
+            raise InputError(
+                f"{error}; words are cut at spaces and marks, so cut texts of languages without spaces first"
+            ) from error
         notes = (*data.notes, *split.notes)
         return cls(config=config, data=data, split=split, rivals=rivals, notes=notes)
 
@@ -99,7 +114,6 @@ def read(source: object, config: TextConfig, *, test: object = None) -> TextData
     options = config.data
     for name in ("text", "target"):
         if getattr(options, name) is None:
-            raise InputError(
-                f"a fit of texts needs a column of texts and one of labels: name the latter with --{name}"
-            )
+            what = "texts" if name == "text" else "labels"
+            raise InputError(f"a fit of texts needs a column of {what}: name it with the option {name}")
     return read_texts(source, **(vars(options) | ({} if test is None else {"test": test})))

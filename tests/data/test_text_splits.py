@@ -241,8 +241,7 @@ def test_what_is_kept_together_and_what_is_rare_is_said():
     labels = np.where(np.arange(100) < 3, 2, data.labels)
     split = split_texts(replace(data, labels=labels, classes=("a", "b", "rare")), n_folds=5)
     assert (
-        "5 of 100 texts are nearly equal to another, in 1 sets; each set is kept on one side"
-        in split.notes[0]
+        "5 of 100 texts are nearly equal to another, in 1 set; each set is kept on one side" in split.notes[0]
     )
     assert any("less than two rows for each of 6 test parts: 'rare' (3)" in note for note in split.notes)
     quiet = split_texts(data, threshold=None)

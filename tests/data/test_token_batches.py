@@ -97,7 +97,9 @@ def test_rare_words_become_unknown_afresh_and_nothing_else_changes():
     source = make_source(lengths, counts=counts, rare=1.0)
     before = source.tokens.ids.copy()
     rows = torch.arange(40)
-    first, again, other = (source.epoch(rows, np.random.default_rng(seed))[0].tokens.ids for seed in (0, 0, 1))
+    first, again, other = (
+        source.epoch(rows, np.random.default_rng(seed))[0].tokens.ids for seed in (0, 0, 1)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert np.array_equal(source.tokens.ids, before)

@@ -501,3 +501,8 @@ def test_without_the_extra_packages_only_texts_are_missing_and_say_what_they_nee
     assert said["a file"] == said["TextLSTMClassifier"]
     for name, sentence in said.items():
         assert re.fullmatch(r"\w+ needs the package \w+: pip install 'heldout\[text\]'", sentence), name
+
+
+def test_missing_labels_are_no_class():
+    with pytest.raises(ho.InputError, match="y holds NaN"):
+        TextLSTMClassifier(**QUICK).fit(["good film"] * 10, [float("nan"), *["up", "down"] * 4, "up"])

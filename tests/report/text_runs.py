@@ -72,7 +72,12 @@ def write_text_run(path, classes, *, n=1115, weights=None, augmented=True, hard=
     probability = {f"p_{name}": after[:, place] for place, name in enumerate(classes)}
     said = after.argmax(1)
     pl.DataFrame(
-        {"row": np.arange(n), "label": [classes[k] for k in truth], "said": [classes[k] for k in said]}
+        {
+            "row": np.arange(n),
+            "text_sha256": [f"{k:016x}" for k in range(n)],
+            "label": [classes[k] for k in truth],
+            "said": [classes[k] for k in said],
+        }
         | probability
     ).write_parquet(path / "predictions.parquet")
     about = {"version": 1, "identity": "ab" * 32, "data": "cd" * 32, "environment": _environment()}

@@ -52,7 +52,7 @@ def train(network, optimizers, batches, most=math.inf):
 def test_word_vectors_get_adams_steps_in_the_rows_that_a_batch_touches_and_none_elsewhere():
     recipe = TextRecipe(lr=0.05, embedding_lr=0.02, weight_decay=0.1)
     network = Vectors()
-    slow, head = network.embedding.weight.detach().clone(), [p for p in network.head.parameters()]
+    slow, head = network.embedding.weight.detach().clone(), list(network.head.parameters())
     first, second = torch.zeros_like(slow), torch.zeros_like(slow)
     optimizers = make_optimizers(network, recipe)
     set_rates(optimizers, recipe.lr)

@@ -89,7 +89,9 @@ def test_a_guess_never_sees_the_word_that_it_guesses(bidirectional):
         changed = words.clone()
         changed[0, place] = 9
         others = reader.lstm(network.embed(changed))[0].detach()
-        assert torch.equal(others[0, :place, :12], states[0, :place, :12])  # those that guess it from the left
+        assert torch.equal(
+            others[0, :place, :12], states[0, :place, :12]
+        )  # those that guess it from the left
         if bidirectional:
             assert torch.equal(others[0, place + 1 :, 12:], states[0, place + 1 :, 12:])
 
@@ -106,7 +108,10 @@ def test_the_loss_is_the_mean_over_every_guess():
         total = []
         for text in (words[:1], words[1:, :2]):
             forth, back = reader.lstm(network.embed(text))[0][0].chunk(2, dim=1)
-            for state, word in [*zip(forth[:-1], text[0, 1:], strict=True), *zip(back[1:], text[0, :-1], strict=True)]:
+            for state, word in [
+                *zip(forth[:-1], text[0, 1:], strict=True),
+                *zip(back[1:], text[0, :-1], strict=True),
+            ]:
                 scores = network.embedding.weight[1:] @ reader.project(state) + reader.bias[1:]
                 total.append(-scores.log_softmax(0)[word - 1])
     torch.testing.assert_close(found, torch.stack(total).mean())

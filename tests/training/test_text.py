@@ -18,7 +18,14 @@ from heldout.training.checkpoint import Checkpoint, dump_tensors, parse_tensors
 from heldout.training.text import TextModel, fit_text
 from heldout.training.text_epochs import AugmentedTexts, augmented
 
-SMALL = {"hidden_size": 4, "embedding_size": 6, "max_epochs": 2, "batch_size": 16, "lr": 0.01, "patience": None}
+SMALL = {
+    "hidden_size": 4,
+    "embedding_size": 6,
+    "max_epochs": 2,
+    "batch_size": 16,
+    "lr": 0.01,
+    "patience": None,
+}
 WORDS = {
     "good": ["good", "fine", "great", "film", "play", "the", "a"],
     "bad": ["bad", "poor", "dull", "film", "play", "the", "a"],
@@ -38,9 +45,7 @@ def make_data(n=120, seed=0, classes=("good", "bad"), shares=None, random=False)
 def fit(data=None, train=TRAIN, valid=VALID, *, seed=0, units=None, checkpoint=None, report=None, **options):
     recipe = TextRecipe(**{**SMALL, **options})
     data = make_data() if data is None else data
-    return fit_text(
-        data, train, valid, recipe, seed=seed, units=units, checkpoint=checkpoint, report=report
-    )
+    return fit_text(data, train, valid, recipe, seed=seed, units=units, checkpoint=checkpoint, report=report)
 
 
 def contents(model):
@@ -58,7 +63,9 @@ def vectors(tmp_path_factory):
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("vectors") / "small.txt"
     lines = []
-    for place, words in enumerate([WORDS["good"][:3], WORDS["bad"][:3], ["film", "play", "show"], ["the", "an"]]):
+    for place, words in enumerate(
+        [WORDS["good"][:3], WORDS["bad"][:3], ["film", "play", "show"], ["the", "an"]]
+    ):
         for word in words:
             numbers = np.eye(6)[place] + 0.1 * rng.normal(size=6)
             lines.append(" ".join([word, *(f"{x:.4f}" for x in numbers)]))
@@ -294,7 +301,8 @@ def test_balanced_weights_raise_the_recall_of_a_rare_class(shortcut):
     rng = np.random.default_rng(3)
     labels = (rng.random(900) < 0.07).astype(int)
     texts = tuple(  # words hint at the rare class, none proves it
-        " ".join(rng.choice([*WORDS["good"] * 3, *WORDS["bad"][:3] * (3 if label else 1)], 4)) for label in labels
+        " ".join(rng.choice([*WORDS["good"] * 3, *WORDS["bad"][:3] * (3 if label else 1)], 4))
+        for label in labels
     )
     data, recall = TextData(texts, labels, ("usual", "rare"), None, None, 900), {}
     for way in ("none", "balanced"):
@@ -393,8 +401,8 @@ def make_source(options, vectors=None):
     """What `fit_text` trains on, before the first epoch."""
     kept = []
 
-    def spy(base, texts, vocabulary, recipe, linear, word_vectors):
-        found = augmented(base, texts, vocabulary, recipe, linear, word_vectors)
+    def spy(base, texts, vocabulary, recipe, word_vectors):
+        found = augmented(base, texts, vocabulary, recipe, word_vectors)
         kept.append((base, found, vocabulary))
         return found
 
@@ -424,7 +432,7 @@ AUGMENTED = {
 
 @pytest.mark.parametrize("name", AUGMENTED)
 def test_epochs_differ_from_one_another_and_each_can_be_drawn_again(name, vectors):
-    base, source, vocabulary = make_source({**AUGMENTED[name], "vectors": vectors, "rare": 0.0})
+    _, source, vocabulary = make_source({**AUGMENTED[name], "vectors": vectors, "rare": 0.0})
     rows = torch.arange(len(TRAIN))
     first, again, other = (source.epoch(rows, np.random.default_rng([0, k])) for k in (1, 1, 2))
     assert words_of(first[0], vocabulary) == words_of(again[0], vocabulary)
@@ -434,7 +442,13 @@ def test_epochs_differ_from_one_another_and_each_can_be_drawn_again(name, vector
 
 @pytest.mark.parametrize("shortcut", ["none", "residual"])
 def test_variants_keep_label_weight_and_linear_part_and_no_validation_row_is_among_them(shortcut, vectors):
-    options = {**AUGMENTED["all"], "shortcut": shortcut, "class_weight": "balanced", "vectors": vectors, "rare": 0.0}
+    options = {
+        **AUGMENTED["all"],
+        "shortcut": shortcut,
+        "class_weight": "balanced",
+        "vectors": vectors,
+        "rare": 0.0,
+    }
     base, source, vocabulary = make_source(options)
     assert isinstance(source, AugmentedTexts)
     chosen = torch.from_numpy(np.random.default_rng(0).permutation(len(TRAIN))[:40])
@@ -471,7 +485,7 @@ def test_evaluation_reads_texts_as_they_are(vectors):
 
 
 def test_neighbours_without_vectors_are_refused_with_a_way_out():
-    with pytest.raises(InputError, match="alpha_nn takes .* set vectors= or pretrain_epochs="):
+    with pytest.raises(InputError, match=r"alpha_nn takes .* set vectors= or pretrain_epochs="):
         fit(alpha_nn=0.2)
 
 
@@ -507,5 +521,20 @@ def test_a_tiny_network_has_skill_on_real_messages(shared):
     data = TextData(tuple(text for _, text in lines), labels, ("ham", "spam"), None, None, 900)
     majority = -np.mean(np.log(np.where(labels[600:], labels[:600].mean(), 1 - labels[:600].mean())))
     for shortcut in ("none", "tfidf"):
-        model, _ = fit(data, np.arange(480), np.arange(480, 600), shortcut=shortcut, max_epochs=6, hidden_size=8)
+        model, _ = fit(
+            data, np.arange(480), np.arange(480, 600), shortcut=shortcut, max_epochs=6, hidden_size=8
+        )
         assert log_loss(model.log_proba(data.texts[600:]), labels[600:]) < 0.6 * majority
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha_aeda": 0.3}], ids=["as they are", "augmented"])
+def test_validation_labels_train_no_weight_of_the_network(options):
+    data = make_data()
+    flipped = data.labels.copy()
+    flipped[VALID] = 1 - flipped[VALID]
+    models = [
+        fit(replace(data, labels=labels), max_epochs=2, patience=None, restore_best=False, **options)[0]
+        for labels in (data.labels, flipped)
+    ]
+    for name, weight in models[0].networks[0].named_parameters():
+        assert torch.equal(weight, models[1].networks[0].get_parameter(name)), name

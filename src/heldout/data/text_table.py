@@ -23,6 +23,7 @@ from heldout.data.tables import Table
 from heldout.data.text import check_texts
 from heldout.data.times import read_times
 
+_NOTHING = ("nan", "null", "none", "na", "n/a", "?")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
@@ -214,6 +215,10 @@ def _labels(
             )
         notes.append(f"the numbers in {name!r} are read as names of classes, without their order")
         values = [value if isinstance(value, bool) else int(value) for value in values]
+    if unclear := sorted({str(value) for value in values if str(value).strip().lower() in _NOTHING}):
+        notes.append(
+            f"{listed([repr(name) for name in unclear])} in {name!r} is read as a class of that name: remove these rows if it means that there is none"
+        )
     known = classes
     if known is None:
         named = {str(value): value for value in values[:n_train]}

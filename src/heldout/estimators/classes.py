@@ -1,6 +1,7 @@
 """`NetworkClassifier`: labels in, probabilities of classes out, whatever the samples are."""
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any, Self
 
 import numpy as np
@@ -44,6 +45,10 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     def _read_labels(self, y: Any) -> NDArray[Any]:
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        if isinstance(y, list | tuple) and any(isinstance(label, float) and isnan(label) for label in y):
+            raise InputError(
+                "labels must not be missing, but y holds NaN: leave these samples out"
+            )  # numpy would make it the class 'nan'
         labels = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         try:
             np.unique(labels)

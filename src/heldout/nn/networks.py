@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from heldout.base_recipe import BaseRecipe
 from heldout.check import InputError
 from heldout.nn.lstm import LSTM
 from heldout.nn.masks import drop
@@ -49,6 +50,23 @@ class Output(NamedTuple):
 
     forecast: Tensor
     states: Tensor
+
+
+def recurrent_layer(input_size: int, recipe: BaseRecipe) -> LSTM:
+    """Give the LSTM that a recipe asks for, rates left open being 0."""
+    return LSTM(
+        input_size,
+        recipe.hidden_size,
+        recipe.num_layers,
+        batch_first=True,
+        bidirectional=recipe.bidirectional,
+        input_dropout=recipe.input_dropout or 0.0,
+        recurrent_dropout=recipe.recurrent_dropout or 0.0,
+        recurrent_mask=recipe.recurrent_mask,
+        output_dropout=recipe.output_dropout or 0.0,
+        weight_dropout=recipe.weight_dropout or 0.0,
+        zoneout=recipe.zoneout or 0.0,
+    )
 
 
 class Shortcut(nn.Module):
@@ -132,19 +150,7 @@ class Network(nn.Module):
                 f"a segment of {self.segment} rows is longer than the window of {shape.lookback}: shorten it"
             )
         self.embed = nn.Linear(self.segment * columns, recipe.hidden_size) if self.segment > 1 else None
-        self.lstm = LSTM(
-            recipe.hidden_size if self.embed is not None else columns,
-            recipe.hidden_size,
-            recipe.num_layers,
-            batch_first=True,
-            bidirectional=recipe.bidirectional,
-            input_dropout=recipe.input_dropout or 0.0,
-            recurrent_dropout=recipe.recurrent_dropout or 0.0,
-            recurrent_mask=recipe.recurrent_mask,
-            output_dropout=recipe.output_dropout or 0.0,
-            weight_dropout=recipe.weight_dropout or 0.0,
-            zoneout=recipe.zoneout or 0.0,
-        )
+        self.lstm = recurrent_layer(recipe.hidden_size if self.embed is not None else columns, recipe)
         width = recipe.hidden_size * (2 if recipe.bidirectional else 1)
         self.attention = nn.Linear(width, 1) if recipe.pooling == "attention" else None
         n_states = recipe.num_layers * (2 if recipe.bidirectional else 1)

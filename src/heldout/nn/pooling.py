@@ -48,7 +48,7 @@ def pool(
     if way == "mean":
         return torch.bmm(valid[:, None], states)[:, 0] / lengths.clamp_min(1)[:, None]
     if way == "max":  # far below any output; adding, unlike filling, copies nothing on the way back
-        return (states + 1e4 * (valid - 1)[:, :, None]).max(1).values
+        return (states + 1e4 * (valid - 1)[:, :, None]).max(1).values * (lengths > 0)[:, None]
     assert attention is not None
     scores = attention(states).masked_fill(valid[:, :, None] == 0, torch.finfo(states.dtype).min)
     return (scores.softmax(1) * states).sum(1)

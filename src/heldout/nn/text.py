@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from heldout.nn.lstm import LSTM
 from heldout.nn.masks import drop, keep
-from heldout.nn.networks import Output
+from heldout.nn.networks import Output, recurrent_layer
 from heldout.nn.pooling import pool
 from heldout.text_recipe import TextRecipe
 
@@ -63,19 +62,7 @@ class TextNetwork(nn.Module):
         self.dense_dropout = recipe.dense_dropout or 0.0
         self.embedding = nn.Embedding(n_words, recipe.embedding_size, sparse=True)
         self.embedding.weight.requires_grad_(recipe.embedding_lr != 0)
-        self.lstm = LSTM(
-            recipe.embedding_size,
-            recipe.hidden_size,
-            recipe.num_layers,
-            batch_first=True,
-            bidirectional=recipe.bidirectional,
-            input_dropout=recipe.input_dropout or 0.0,
-            recurrent_dropout=recipe.recurrent_dropout or 0.0,
-            recurrent_mask=recipe.recurrent_mask,
-            output_dropout=recipe.output_dropout or 0.0,
-            weight_dropout=recipe.weight_dropout or 0.0,
-            zoneout=recipe.zoneout or 0.0,
-        )
+        self.lstm = recurrent_layer(recipe.embedding_size, recipe)
         width = recipe.hidden_size * (2 if recipe.bidirectional else 1)
         self.attention = nn.Linear(width, 1) if "attention" in recipe.pooling else None
         sizes = [width * len(recipe.pooling), *recipe.dense]

@@ -105,7 +105,7 @@ def text_lines(one: pl.DataFrame | None, two: pl.DataFrame | None) -> pl.DataFra
     Parameters
     ----------
     one, two : polars.DataFrame or None
-        ``predictions.parquet`` of runs of texts: ``row``, ``label`` and ``p_<class>``.
+        ``predictions.parquet`` of runs of texts: ``row``, ``text_sha256``, ``label`` and ``p_<class>``.
 
     Returns
     -------
@@ -122,8 +122,9 @@ def text_lines(one: pl.DataFrame | None, two: pl.DataFrame | None) -> pl.DataFra
     classes = [name for name in one.columns if name.startswith("p_")]
     if set(classes) != {name for name in two.columns if name.startswith("p_")}:
         raise InputError("their classes are not the same")
-    matched = one.select("row", "label", loss=_log_loss(one, classes)).join(
-        two.select("row", label_other="label", loss_other=_log_loss(two, classes)), on="row", how="inner"
+    same = ["row", "text_sha256"]
+    matched = one.select(*same, "label", loss=_log_loss(one, classes)).join(
+        two.select(*same, label_other="label", loss_other=_log_loss(two, classes)), on=same, how="inner"
     )
     if matched.is_empty():
         raise InputError("no sealed text is in both")

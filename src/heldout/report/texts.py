@@ -93,7 +93,7 @@ def _hardest(found: list[dict[str, Any]] | None) -> list[Block]:
     examples: list[Block] = [example(one) for one in found]
     blocks: list[Block] = [
         Text(
-            text="The sealed texts that cost most, the worst first, with the confidence in what was said. Shades tell, by integrated gradients, "
+            text="The sealed texts that cost most, the worst first (rows count from 0), with the confidence in what was said. Shades tell, by integrated gradients, "
             "which words moved the decision: blue over a straight line for what was said, orange over a wavy line against it; the "
             "stronger, the darker. A label may be wrong too: look."
         ),
@@ -182,7 +182,7 @@ def _splits(found: list[dict[str, Any]] | None, about: dict[str, Any]) -> list[B
     rows = [[split["name"], *(f"{split[part]:,}" for part in parts)] for split in found]
     return [
         Text(
-            text=f"{how}. Validation texts decide when training stops and what temperature is taken; the last split's test is sealed: it was "
+            text=f"{how}. Validation texts decide when training stops, how much the network counts beside the linear model and what temperature is taken; the last split's test is sealed: it was "
             "scored once, after every choice was made."
         ),
         Table(
@@ -264,7 +264,7 @@ def augmentation(evidence: Evidence) -> Section:
 _OUTCOMES = {
     "drawn": "Variants drawn",
     "unchanged": "Left out: unchanged",
-    "held out": "Left out: like a validation or sealed text",
+    "held out": "Left out: like a validation text",
     "label lost": "Left out: label lost",
 }
 

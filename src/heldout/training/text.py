@@ -281,9 +281,8 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
     if recipe.pretrain_epochs:
         pretrain(network, vocabulary, corpus or own[0], recipe, seed=seed, report=report)
     known = vectors is not None or recipe.pretrain_epochs > 0
-    drawn = augmented(
-        source, own, vocabulary, recipe, linear, network.embedding.weight.detach().numpy() if known else None
-    )
+    meant = network.embedding.weight.detach().numpy() if known else None
+    drawn = augmented(source, own, vocabulary, recipe, meant)
     history = train(network, drawn, first, second, recipe, seed=seed, checkpoint=checkpoint, report=report)
     network.requires_grad_(False).eval()
     beside = logits[len(train_rows) :] if logits is not None and recipe.shortcut == "tfidf" else None

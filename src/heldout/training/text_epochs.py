@@ -13,7 +13,6 @@ from heldout.augment import TextAugmentation, TextEpoch
 from heldout.augment.synonyms import nearest_words, read_synonyms
 from heldout.augment.text import Guard, Lexicon
 from heldout.augment.translate import read_translation
-from heldout.check import InputError
 from heldout.data.series import FloatArray, IntArray
 from heldout.data.text import PAD, UNK, Tokens, Vocabulary
 from heldout.data.token_batches import TokenSource
@@ -147,7 +146,6 @@ def augmented(
     texts: tuple[Sequence[str], Sequence[str]],
     vocabulary: Vocabulary,
     recipe: TextRecipe,
-    linear: TextLinear | None,
     word_vectors: FloatArray | None,
 ) -> Source:
     """Give the source that a recipe's augmentation asks for; the texts as they are where it asks for none.
@@ -160,18 +158,14 @@ def augmented(
         The same.
     vocabulary, recipe
         Of the fit.
-    linear : TextLinear or None
-        The shortcut; where there is none, one is fitted to tell which variants keep their label.
     word_vectors : array of shape (n_words, E), or None
         Vectors that mean something, from a file or from pretraining, for ``alpha_nn``.
     """
     if not recipe.augments:
         return base
     labels = base.labels[: len(texts[0])]
-    if linear is None:
-        linear, _ = fit_text_linear(
-            texts[0], labels, np.ones(len(labels)), int(base.labels.max()) + 1, seed=0
-        )
+    # Not the shortcut, which knows the labels of the validation texts.
+    linear, _ = fit_text_linear(texts[0], labels, np.ones(len(labels)), int(base.labels.max()) + 1, seed=0)
     return AugmentedTexts(
         base,
         Variants(
@@ -188,10 +182,7 @@ def augmented(
 
 
 def _near(vocabulary: Vocabulary, word_vectors: FloatArray | None) -> Lexicon:
-    if word_vectors is None:
-        raise InputError(
-            "alpha_nn takes the neighbours of words in vectors, but the recipe has none: set vectors= or pretrain_epochs=, or use alpha_aeda"
-        )
+    assert word_vectors is not None  # the recipe says so
     return nearest_words(vocabulary.words[2:], word_vectors[2:])
 
 
