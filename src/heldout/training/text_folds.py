@@ -56,7 +56,7 @@ class Logistic:
             self._model.C = inverse_penalty
             with warnings.catch_warnings():  # a step short of the tolerance is no fault of the user's
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                warnings.filterwarnings("ignore", message=".*[Ll]ine [Ss]earch")
+                warnings.filterwarnings("ignore", message="(?i).*line search")
                 self._model.fit(features, labels, sample_weight=weight)
             # Two classes share one column, which is the difference of theirs.
             last = self.classes[-len(self._model.coef_) :]
