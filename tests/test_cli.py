@@ -250,7 +250,7 @@ def test_the_gate_takes_a_baseline_of_texts(capfd, tmp_path):
         (["fit", "reviews.csv", "--text", "review", "--target", "a", "--target", "b"], "one label: give --target once"),
         (["augment", "reviews.csv", "--text", "reviev"], "did you mean 'review'"),
         (["augment", "reviews.csv", "--text", "review", "--set", "alpha_rs=2"], "alpha_rs must be in [0, 1]"),
-        (["augment", "reviews.csv", "--text", "review", "--set", "alpha_nn=.1"], "--set vectors=FILE"),
+        (["augment", "reviews.csv", "--text", "review", "--set", "alpha_nn=.1"], "set vectors="),
         (["vectors", "none.txt", "--vocabulary", "reviews.csv", "-o", "a.npy"], ".npz"),
         (["vectors", "none.txt", "--vocabulary", "none.csv", "-o", "a.npz"], "none.csv"),
         (["init", "reviews.csv", "--text", "review"], "no column of labels is given"),
