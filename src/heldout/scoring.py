@@ -1,7 +1,6 @@
 """`Fits`: the finished fits of a run, read as numbers."""
 
-from dataclasses import replace
-from math import inf, nan
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,9 @@ from heldout.data.splits import Fold
 from heldout.data.transforms import is_log
 from heldout.result import HELDOUT, NAIVE, Result, Row
 from heldout.runs import Run
-from heldout.studies.compare import FEWEST_SERIES, Interval, block_t, fold_skill, skill
+from heldout.studies.compare import FEWEST_SERIES, Interval, block_t, fold_skill
 from heldout.studies.coverage import measure_interval, measure_quantiles
+from heldout.studies.ensemble import ensemble_skill
 from heldout.studies.ledger import Finished
 from heldout.studies.plan import Job
 from heldout.studies.scale import by_moment
@@ -77,23 +77,12 @@ class Fits:
         }
 
     def skill(self, candidate: str, reference: str) -> Interval:
-        """Skill of the mean of a candidate's seeds against a reference, the noise of time and of seeds in its interval.
-
-        The interval is that of the seeds one by one (`heldout.studies.compare.skill`), moved to the mean's skill.
-        """
-        against = self.test_losses(self.mean_forecast(reference))
-        if against.mean() == 0:  # nothing can be a share of it
-            return Interval(mean=nan, low=-inf, high=inf, se=inf, df=0, level=0.95, p_value=1, enough=False)
-        together = skill(self.test_losses(self.mean_forecast(candidate)), against, blocks=self.blocks)
-        found = self.of(candidate, self.folds[-1])
-        if len(found) == 1:
-            return together
-        each = np.stack([self.test_losses(result.arrays["forecast"]) for result in found])
-        apart = skill(each, against, blocks=self.blocks)
-        shift = together.mean - apart.mean
-        low, high = apart.low + shift, min(apart.high + shift, 1.0)
-        return replace(
-            apart, mean=together.mean, low=low, high=high, p_value=max(apart.p_value, together.p_value)
+        """Skill of the mean of a candidate's seeds against a reference (`ensemble_skill`)."""
+        return ensemble_skill(
+            self.test_losses(self.mean_forecast(candidate)),
+            [self.test_losses(result.arrays["forecast"]) for result in self.of(candidate, self.folds[-1])],
+            self.test_losses(self.mean_forecast(reference)),
+            blocks=self.blocks,
         )
 
     def result(

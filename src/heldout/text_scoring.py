@@ -1,7 +1,6 @@
 """`TextFits`: the finished fits of a run on texts, read as numbers."""
 
 import hashlib
-from dataclasses import replace
 from math import inf, sqrt
 from typing import Any
 
@@ -12,7 +11,8 @@ from heldout.data.series import FloatArray, IntArray
 from heldout.data.text_splits import TextFold
 from heldout.result import HELDOUT
 from heldout.runs import Run
-from heldout.studies.compare import FEWEST_SERIES, Interval, block_t, fold_skill, skill
+from heldout.studies.compare import FEWEST_SERIES, Interval, block_t, fold_skill
+from heldout.studies.ensemble import ensemble_skill
 from heldout.studies.ledger import Finished
 from heldout.studies.plan import Job
 from heldout.studies.texts import TextContext
@@ -62,21 +62,12 @@ class TextFits:
         }
 
     def skill(self, candidate: str, reference: str) -> Interval:
-        """Skill of the mean of a candidate's seeds against a reference, the noise of texts and of seeds in its interval.
-
-        The interval is that of the seeds one by one (`heldout.studies.compare.skill`), moved to the mean's skill.
-        """
-        against = self._losses(self.log_proba(reference))
-        together = skill(self._losses(self.log_proba(candidate)), against, blocks=inf)
-        found = self.of(candidate, self.folds[-1])
-        if len(found) == 1:
-            return together
-        each = np.stack([self._losses(result.arrays["log_proba"]) for result in found])
-        apart = skill(each, against, blocks=inf)
-        shift = together.mean - apart.mean
-        low, high = apart.low + shift, min(apart.high + shift, 1.0)
-        return replace(
-            apart, mean=together.mean, low=low, high=high, p_value=max(apart.p_value, together.p_value)
+        """Skill of the mean of a candidate's seeds against a reference (`ensemble_skill`)."""
+        return ensemble_skill(
+            self._losses(self.log_proba(candidate)),
+            [self._losses(result.arrays["log_proba"]) for result in self.of(candidate, self.folds[-1])],
+            self._losses(self.log_proba(reference)),
+            blocks=inf,
         )
 
     def _losses(self, log_proba: FloatArray) -> FloatArray:
