@@ -72,6 +72,7 @@ def test_every_command_has_help_and_a_place_in_the_docs(command):
 
 def test_the_help_of_fit_says_its_defaults():
     said = " ".join(CliRunner().invoke(cli.app, ["fit", "--help"], env={"COLUMNS": "200"}).output.split())
+    assert "JSON lines" in said
     for default in ("the first that holds dates", "from the calendar", "found", "runs/<target>-<number>"):
         assert f"(default: {default})" in said
 
@@ -210,7 +211,7 @@ def found(path, own=0.41):
 def reviews(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     texts = ["A good film, and not too long!", "What a bad film.", "good", "Never a dull moment\x1b[31m."]
-    pl.DataFrame({"review": texts, "label": [1, 0, 1, 1]}).write_csv("reviews.csv")
+    pl.DataFrame({"review": texts, "label": [1, 0, 1, 1], "author": list("abba")}).write_csv("reviews.csv")
     return "reviews.csv"
 
 
@@ -251,9 +252,11 @@ def test_the_gate_takes_a_baseline_of_texts(capfd, tmp_path):
         (["augment", "reviews.csv", "--text", "reviev"], "did you mean 'review'"),
         (["augment", "reviews.csv", "--text", "review", "--set", "alpha_rs=2"], "alpha_rs must be in [0, 1]"),
         (["augment", "reviews.csv", "--text", "review", "--set", "alpha_nn=.1"], "set vectors="),
+        (["augment", "reviews.csv", "--text", "review", "--set", "mixup=.2"], "cannot be shown as text; set one that can: alpha_sr"),
         (["vectors", "none.txt", "--vocabulary", "reviews.csv", "-o", "a.npy"], ".npz"),
         (["vectors", "none.txt", "--vocabulary", "none.csv", "-o", "a.npz"], "none.csv"),
         (["init", "reviews.csv", "--text", "review"], "no column of labels is given"),
+        (["fit", "reviews.csv", "--text", "review", "--target", "label", "--group", "label"], "a group that is the label"),
         (["demo", "texts"], "did you mean 'text'"),
     ],
 )  # fmt: skip
@@ -276,7 +279,7 @@ def test_a_column_of_texts_makes_it_a_run_of_texts(reviews, capfd, monkeypatch, 
 
     monkeypatch.setattr("heldout.experiment.fit", fit)
     monkeypatch.setattr("heldout.report.run_report.write_report", lambda path: path / "report.html")
-    options = ["--text", "review", "--target", "label", "--group", "review"]
+    options = ["--text", "review", "--target", "label", "--group", "author"]
     if how == "file":
         assert run("init", reviews, *options, "-o", "c.toml") == 0
         assert "next: heldout fit reviews.csv --config c.toml" in capfd.readouterr().err
@@ -284,7 +287,7 @@ def test_a_column_of_texts_makes_it_a_run_of_texts(reviews, capfd, monkeypatch, 
     options += ["--set", "alpha_aeda=.25", "--fail-if-worse-than", "tfidf"]
     assert run("fit", reviews, *options, "--workers", "1", "--out", "run") == 0
     data = asked["config"].data
-    assert (data.text, data.target, data.group, data.time) == ("review", "label", "review", None)
+    assert (data.text, data.target, data.group, data.time) == ("review", "label", "author", None)
     assert asked["config"].recipe.alpha_aeda == 0.25
     assert (asked["source"], asked["out"], asked["gate"]) == (reviews, Path("run"), "tfidf")
     said = capfd.readouterr().out
@@ -300,7 +303,7 @@ def test_predict_prints_the_label_of_each_row_and_how_probable_each_class_is(rev
     assert said.out == "row,label,p_a,p_b\n0,a,0.75,0.25\n"
     assert said.err == "· 1 text is empty\n"
     assert run("predict", "run", reviews, "-o", "said.csv") == 0
-    assert "1 labels in said.csv" in capfd.readouterr().err
+    assert "1 label in said.csv" in capfd.readouterr().err
 
 
 def test_the_demo_of_texts_says_how_often_it_is_right(capfd, monkeypatch, tmp_path):
@@ -348,6 +351,13 @@ def test_augment_writes_pairs_and_says_what_did_not_change(reviews, capfd):
     said = capfd.readouterr().err
     assert "1 of 4 texts came out unchanged" in said
     assert "4 pairs in pairs.csv" in said
+
+
+def test_what_cannot_be_shown_of_several_ways_is_said(reviews, capfd):
+    assert run("augment", reviews, "--text", "review", "--set", "mixup=.2", "--set", "p_unk=.9") == 0
+    said = capfd.readouterr()
+    assert "mixup mixes word vectors" in said.err
+    assert "[UNK]" in said.out
 
 
 def test_a_terminal_shows_pairs_side_by_side(reviews, capfd, monkeypatch):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heldout.check import InputError
-from heldout.config import Config
+from heldout.config import Config, TextConfig
 from heldout.recipe import Recipe
 
 RATES = ["input_dropout", "recurrent_dropout", "output_dropout", "weight_dropout", "zoneout", "dense_dropout"]
@@ -83,6 +83,15 @@ def test_a_bad_file_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         Config.read(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("hiden", "hidden_size"), ("hidden", "hidden_size"), ("embeding", "embedding_"), ("whitn", "whiten"), ("smoothing", "label_smoothing"), ("max_epoch", "max_epochs")],
+)  # fmt: skip
+def test_a_near_miss_of_a_part_of_a_name_is_understood(written, meant):
+    with pytest.raises(InputError, match=rf"did you mean '{meant}"):
+        TextConfig().with_values({written: 3})
 
 
 def test_every_hyper_parameter_is_in_the_docstring():

@@ -385,6 +385,16 @@ def test_what_cannot_be_learned_is_refused_before_anything_is_written(tmp_path):
         QUICK.with_values({"alpha_nn": 0.1})
     with pytest.raises(InputError, match="apertium"):
         fit(make_table(), QUICK.with_values({"back_translation": "google:en-de"}), out=tmp_path / "a")
+    with pytest.raises(InputError, match="a group that is the label puts whole classes on one side"):
+        fit(make_table(), QUICK.with_values({"group": "label"}), out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_synonyms_without_a_dictionary_are_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "empty").mkdir()
+    asked = QUICK.with_values({"alpha_sr": 0.1, "synonyms": str(tmp_path / "empty")})
+    with pytest.raises(InputError, match="synonyms must come from a WordNet dictionary"):
+        fit(make_table(), asked, out=tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 

@@ -81,9 +81,9 @@ def test_what_is_cut_empty_or_unknown_is_said(run):
         run, pl.DataFrame({"say": ["upward w1 w2 w3 w4 w5 w6", "", "nothing known", "downward w1"]})
     )
     assert notes == [
-        "1 of 4 texts are empty, the first in row 1",
-        "1 of 4 texts (25.0%) are longer than 5 words and were cut there: 18.2% of all words",
-        "1 of 4 texts have no words and are read as one unknown word",
+        "1 of 4 texts is empty, the first in row 1",
+        "1 of 4 texts (25.0%) is longer than 5 words and was cut there: 18.2% of all words",
+        "1 of 4 texts has no words and is read as one unknown word",
         "22.2% of the words read are unknown to the model, 0.0% in its training texts",
     ]  # fmt: skip
 

@@ -4,7 +4,7 @@ An error is one sentence: the rule, the value, where, and the way out.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 
 
 class InputError(ValueError):
@@ -86,7 +86,7 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
 
 
 def did_you_mean(value: object, choices: Iterable[object]) -> str:
-    """Give `` (did you mean 'x'?)`` for a near miss, or an empty string.
+    """Give `` (did you mean 'x'?)`` for a near miss of a choice or of a part of its name, or an empty string.
 
     Parameters
     ----------
@@ -99,9 +99,28 @@ def did_you_mean(value: object, choices: Iterable[object]) -> str:
     --------
     >>> did_you_mean("clsoe", ["open", "close"])
     " (did you mean 'close'?)"
+    >>> did_you_mean("hiden", ["whiten", "hidden_size"])
+    " (did you mean 'hidden_size'?)"
     """
-    near = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    matcher = SequenceMatcher(b=str(value))
+    scored = [(_likeness(matcher, str(choice)), str(choice)) for choice in choices]
+    score, near = max(scored, default=(0.0, ""))
+    return f" (did you mean {near!r}?)" if score else ""
+
+
+def _likeness(matcher: SequenceMatcher[str], choice: str) -> float:
+    """How like what was written a choice is, from 0 to 1; being like a part of its name counts a little less."""
+    parts = filter(None, choice.split("_"))
+    return max(_ratio(matcher, choice, 0.6), *(0.9 * _ratio(matcher, part, 0.8) for part in parts), 0.0)
+
+
+def _ratio(matcher: SequenceMatcher[str], name: str, least: float) -> float:
+    matcher.set_seq1(name)
+    # The first two are cheap, and never below the third.
+    if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < least:
+        return 0.0
+    ratio = matcher.ratio()
+    return ratio if ratio >= least else 0.0
 
 
 # Control characters, which a terminal obeys, and marks that turn the direction of the text around them.

@@ -14,6 +14,7 @@ from heldout.augment.translate import read_translation
 from heldout.check import check_choice
 from heldout.config import TextConfig
 from heldout.listener import Listener, Silent
+from heldout.plots.values import plural
 from heldout.runs import Run, environment
 from heldout.seal import take_text_look
 from heldout.studies.engine import Engine, LocalEngine
@@ -108,5 +109,5 @@ def _translate(task: TextTask, listener: Listener) -> None:
         return
     final = task.split.folds[-1]
     texts = [task.data.texts[row] for row in np.sort(np.concatenate([final.train, final.valid]))]
-    listener.note(f"translating {len(texts):,} texts there and back, those not in the cache")
+    listener.note(f"translating {plural(len(texts), 'text')} there and back, those not in the cache")
     read_translation(spec).variants(texts)

@@ -65,11 +65,9 @@ def predict_texts(
 
 def _unknown(model: TextModel, tokens: Tokens) -> list[str]:
     """Say how much of what is read the model does not know, if there is any, beside the same in its training texts."""
-    n_read = len(tokens.ids) - tokens.n_empty
-    n_unknown = int((tokens.ids == UNK).sum()) - tokens.n_empty
-    if not n_unknown:
+    if not tokens.share_unknown:
         return []
     counts = model.vocabulary.counts
     return [
-        f"{n_unknown / n_read:.1%} of the words read are unknown to the model, {counts[UNK] / sum(counts):.1%} in its training texts"
+        f"{tokens.share_unknown:.1%} of the words read are unknown to the model, {counts[UNK] / sum(counts):.1%} in its training texts"
     ]

@@ -7,7 +7,8 @@ from heldout.base_recipe import BaseRecipe, rate
 from heldout.check import InputError
 from heldout.options import another_default, documented, option
 
-_AUGMENTED = ("alpha_sr", "alpha_ri", "alpha_rs", "p_rd", "alpha_nn", "alpha_aeda", "p_unk")
+WAYS = ("alpha_sr", "alpha_ri", "alpha_rs", "p_rd", "alpha_nn", "alpha_aeda", "p_unk")
+"""Options whose rate switches on a way of drawing variants."""
 
 
 def _share(doc: str, *, whole: bool) -> Any:
@@ -128,7 +129,7 @@ class TextRecipe(BaseRecipe):  # noqa: D101 - written by `documented`
     @property
     def augments(self) -> bool:
         """Whether variants of the training texts are drawn."""
-        return self.back_translation is not None or any(getattr(self, name) for name in _AUGMENTED)
+        return self.back_translation is not None or any(getattr(self, name) for name in WAYS)
 
     def files(self) -> dict[str, str]:
         """Give the files that the recipe names, by the name of the option."""

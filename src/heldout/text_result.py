@@ -7,6 +7,7 @@ from typing import Any
 
 from heldout.plots.tables import html_table
 from heldout.plots.terms import TEXTS
+from heldout.plots.values import plural
 from heldout.result import HELDOUT, compared, in_percent, interval_to_dict, row_named
 from heldout.studies.compare import Interval
 from heldout.training.text import TextModel
@@ -174,7 +175,7 @@ class TextResult:
             for row in self.rows
         ]
         header = ["candidate", "log loss", "accuracy", "macro-F1", "heldout's skill against it"]
-        return html_table(f"Sealed test, {self.test_rows} texts", header, rows, note=self.sentence)
+        return html_table(f"Sealed test, {plural(self.test_rows, 'text')}", header, rows, note=self.sentence)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-able values."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from heldout.augment import TextAugmentation
 from heldout.data.series import FloatArray, IntArray
-from heldout.data.text import SPECIAL, UNK, Tokens, Vocabulary
+from heldout.data.text import SPECIAL, Vocabulary
 from heldout.data.text_splits import TextFold, TextSplit
 from heldout.data.text_table import TextData
 from heldout.data.token_batches import TokenSource
@@ -113,19 +113,13 @@ def describe_vocabulary(
     return {
         "size": len(own) - len(SPECIAL),
         "n_train_words": len(every) - len(SPECIAL),
-        "share_unknown_train": _share_unknown(read[0]),
-        "share_unknown_test": _share_unknown(read[1]),
+        "share_unknown_train": read[0].share_unknown,
+        "share_unknown_test": read[1].share_unknown,
         "share_texts_cut": sum(tokens.n_texts_cut for tokens in read) / max(1, sum(map(len, read))),
         "share_words_cut": 1 - n_read / n_before if n_before else 0.0,
         "max_length": model.recipe.max_length,
         "vectors": None if model.vectors is None else _plain(model.vectors._asdict()),
     }
-
-
-def _share_unknown(tokens: Tokens) -> float:
-    """Unknown words among those that are read; what stands for a text without words is none."""
-    n_unknown = int((tokens.ids == UNK).sum()) - tokens.n_empty
-    return n_unknown / max(1, len(tokens.ids) - tokens.n_empty)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from heldout.augment.translate import read_translation
+from heldout.augment.synonyms import read_synonyms
+from heldout.augment.translate import check_translation
 from heldout.check import InputError
 from heldout.config import TextConfig
 from heldout.data.text import Vocabulary
@@ -59,7 +60,9 @@ class TextTask:
                     f"{name} must name what is there, but {path} is not: correct it or leave it out"
                 )
         if config.recipe.back_translation is not None:
-            read_translation(config.recipe.back_translation)
+            check_translation(config.recipe.back_translation)
+        if config.recipe.alpha_sr or config.recipe.alpha_ri:
+            read_synonyms(config.recipe.synonyms)
         data = read(source, config, test=test)
         study = config.study
         split = split_texts(

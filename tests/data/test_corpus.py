@@ -83,7 +83,7 @@ def test_small_vectors_that_cannot_be_made_leave_no_file(tmp_path, glove):
     corpus, out = tmp_path / "corpus.txt", tmp_path / "small.npz"
     corpus.write_text("\n".join(TEXTS))
     for size, path, said in (
-        (6, out, r"size must be a whole number in \[1, 2\]"),
+        (6, out, r"in \[1, 2\], for PCA of the 3 words found"),
         (2, "small.txt", "ends with .npz"),
     ):
         with pytest.raises(InputError, match=said):

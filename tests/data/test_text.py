@@ -115,6 +115,22 @@ def test_json_that_is_no_vocabulary_is_refused(text):
         Vocabulary.from_json(text)
 
 
+def test_the_share_of_unknown_words_counts_neither_texts_without_words_nor_what_was_cut():
+    vocabulary = Vocabulary((*SPECIAL, "film"), (0, 0, 2))
+    read = vocabulary.encode(["film new", "", "film film new new new"], max_length=3)
+    assert read.share_unknown == 2 / 5
+    assert vocabulary.encode([""]).share_unknown == 0.0
+
+
+def test_one_text_is_spoken_of_as_one():
+    cut = Vocabulary((*SPECIAL, "film"), (0, 0, 2)).encode(["film film", "", "film"], max_length=1)
+    assert [note.partition(" (")[0] for note in cut.notes] == [
+        "1 of 3 texts",
+        "1 of 3 texts has no words and is read as one unknown word",
+    ]
+    assert "is longer than 1 word and was cut there" in cut.notes[0]
+
+
 def test_what_is_cut_is_counted_and_said():
     vocabulary = Vocabulary.learn(["a b c d e f"], min_count=1)
     tokens = vocabulary.encode(["a b c d e f", "a b", "", "c d e f"], max_length=3)
@@ -122,7 +138,7 @@ def test_what_is_cut_is_counted_and_said():
     assert (tokens.share_of_texts_cut, tokens.share_of_words_cut) == (0.5, pytest.approx(4 / 12))
     assert tokens.notes == (
         "2 of 4 texts (50.0%) are longer than 3 words and were cut there: 33.3% of all words",
-        "1 of 4 texts have no words and are read as one unknown word",
+        "1 of 4 texts has no words and is read as one unknown word",
     )
     assert vocabulary.encode(["a b"]).notes == ()
     with pytest.raises(InputError, match="max_length must be in"):

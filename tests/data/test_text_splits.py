@@ -264,7 +264,7 @@ def test_training_texts_near_a_given_test_are_left_out_and_counted():
     split = split_texts(data)
     used = np.concatenate([rows for fold in split.folds for rows in parts_of(fold)])
     assert 7 not in used
-    assert any(note.startswith("1 texts are left out") for note in split.notes)
+    assert any(note.startswith("1 text is left out") for note in split.notes)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_a_table_gives_its_texts_classes_groups_and_times_in_its_rows():
         assert (data.classes, data.labels.tolist()) == (("1", "5"), [1, 0, 0])
         assert data.group.tolist() == [1, 0, 1]
         assert np.argsort(data.time).tolist() == [1, 0, 2]
-        assert "1 of 3 texts are empty, the first in row 1" in data.notes
+        assert "1 of 3 texts is empty, the first in row 1" in data.notes
         assert "the numbers in 'stars' are read as names of classes, without their order" in data.notes
     unlabelled = read_texts(table, text="review")
     assert (unlabelled.labels, unlabelled.classes, len(unlabelled)) == (None, (), 3)
@@ -47,7 +47,7 @@ def test_a_table_gives_its_texts_classes_groups_and_times_in_its_rows():
 def test_numbers_booleans_and_words_are_classes_and_a_missing_label_is_refused(labels, classes):
     table = frame(text=["x", "y", "z"], label=labels)
     if classes is None:
-        with pytest.raises(InputError, match=r"every row must have a label, .* 1 rows, the first row [01]; "):
+        with pytest.raises(InputError, match=r"every row must have a label, .* 1 row, the first row [01]; "):
             read_texts(table, text="text", target="label")
     else:
         data = read_texts(table, text="text", target="label")
@@ -64,12 +64,16 @@ def test_numbers_booleans_and_words_are_classes_and_a_missing_label_is_refused(l
         (frame(text=["a", "b"], y=[0.5, 1.0]), {}, r"labels must be classes, .* number 0.5 in row 0"),
         (frame(text=[1, 2], y=["p", "q"]), {}, "text column must hold text, but 'text' holds Int64"),
         (frame(text=[b"a", b"b"], y=["p", "q"]), {}, "holds bytes: decode them"),
-        (frame(text=["", None], y=["p", "q"]), {}, "'text' is empty in all 2 rows"),
-        (frame(text=["a", "b"], y=["p", "q"]), {"target": "text"}, "texts and labels must be two columns"),
+        (frame(text=["", None], y=["p", "q"]), {}, "'text' is empty in all rows"),
+        (frame(text=["a", "b"], y=["p", "q"]), {"target": "text"}, "text and target must be two columns, but both are 'text'"),
+        (frame(text=["a", "b"], y=["p", "q"]), {"group": "y"}, "puts whole classes on one side of a split; name another with group=, or leave it out"),
+        (frame(text=["a", "b"], y=["p", "q"]), {"time": "y"}, "a time that is the label puts whole classes on one side"),
+        (frame(text=["a", "b"], y=["p", "q"]), {"group": "text"}, "text and group must be two columns"),
+        (frame(text=["a", "b"], y=["p", ""]), {}, "column 'y' is empty in 1 row, the first"),
         (frame(text=["a", "b"], y=["p", "q"]), {"target": "x"}, "no column 'x' in the table"),
         (frame(txt=["a", "b"], y=["p", "q"]), {}, r"no column 'text' in the table \(did you mean 'txt'\?\)"),
         (frame(text=["a", "b"], y=["pos", "new"]), {"classes": ["neg", "pos"]},
-         r"one of the training texts \(neg, pos\), but 1 are not, the first 'new' in row 1 \(did you mean 'neg'\?\)"),
+         r"one of the training texts \(neg, pos\), but 1 is not, the first 'new' in row 1 \(did you mean 'neg'\?\)"),
         (frame(text=["a", "b"], y=["p", "q"], g=["x", None]), {"group": "g"}, "'g' must have a value in every row"),
         (pd.DataFrame({"text": np.array(["a", 3], object), "y": ["p", "q"]}), {}, "'text' holds 3 in row 1"),
     ],
@@ -106,7 +110,7 @@ def test_a_test_table_follows_and_its_classes_must_be_known():
 def test_texts_that_occur_again_with_another_label_are_counted():
     texts = ["Ok  then", "ok then", "OK THEN", "no", "no", "other", "", ""]
     data = read_texts(frame(text=texts, y=list("ppqrrrpq")), text="text", target="y")
-    note = "2 texts occur more than once (5 rows); 1 of them have different labels (3 rows)"
+    note = "2 texts occur more than once (5 rows); 1 of them has different labels (3 rows)"
     assert note in data.notes
 
 
@@ -159,7 +163,7 @@ def test_a_header_that_looks_like_data_is_said(tmp_path):
     path.write_text("ham\tHello you\nspam\tWin\nham\tYes\n")
     data = read_texts(path, text="Hello you", target="ham")
     assert (
-        "the first row is read as a header, but the name 'ham' occurs again in its column (1 rows); if the first row is data,"
+        "the first row is read as a header, but the name 'ham' occurs again in its column (1 row); if the first row is data,"
         in " ".join(data.notes)
     )
     assert len(read_texts(path, **NUMBERED)) == 3

@@ -159,7 +159,7 @@ def test_lower_case_stands_in_only_where_the_word_itself_is_missing(tmp_path):
         ("the 1.0 2.0\ncat 3.0 -inf\n", r"line 2 of .*-inf"),
         ("the 1.0 2.0\ncat 3.0 1e39\n", r"line 2 of .*1e\+39"),
         ("the 1.0 2.0\ncat 3.0 " + "9" * (1 << 21), r"line 2 of .*too long"),
-        ("the 1.0 2.0\ndog 3.0 4.0\n", "none of 1 words such as 'cat'"),
+        ("the 1.0 2.0\ndog 3.0 4.0\n", "none of 1 word such as 'cat'"),
         (as_bytes(["cat", "dog"], np.full((2, 3), np.nan), "binary"), r"vector 1 of .*nan"),
         (as_bytes(["cat", "dog"], numbers(2, 30), "binary")[:-20], "stops in vector 2"),
         (as_bytes(["cat", "dog"], numbers(2, 30), "binary") + b"emu", "end after 2 vectors"),
@@ -271,6 +271,26 @@ def test_a_size_out_of_range_is_refused(size):
         made(numbers(30, 4)).reduced(size)
 
 
+@pytest.mark.parametrize(
+    ("n", "d", "size", "why", "way_out"),
+    [
+        (30, 4, 5, r"in \[1, 4\], for the vectors of the file hold 4 numbers each, got 5", "leave it out"),
+        (
+            3,
+            9,
+            8,
+            r"in \[1, 2\], for PCA of the 3 words found keeps 2 numbers each at most, got 8",
+            "more words",
+        ),
+        (1, 9, 8, "one word alone has a vector, for PCA needs two words, got 8", "more words"),
+    ],
+)
+def test_why_a_size_is_too_large_and_what_to_do_is_said(n, d, size, why, way_out):
+    with pytest.raises(InputError, match=why) as error:
+        made(numbers(n, d)).reduced(size)
+    assert way_out in str(error.value).rpartition(";")[2]
+
+
 def test_what_has_no_directions_to_give_is_refused():
     with pytest.raises(InputError, match="vary in 2 directions"):
         made(np.outer(np.arange(1, 9), [1, 2, 3]).astype(np.float32)).reduced(2, whiten=True)
@@ -278,7 +298,7 @@ def test_what_has_no_directions_to_give_is_refused():
         made(np.ones((4, 3), np.float32)).reduced(1)
     with pytest.raises(InputError, match="whitened"):
         made(numbers(30, 4)).reduced(3, whiten=True).reduced(2)
-    with pytest.raises(InputError, match="size must be a whole"):
+    with pytest.raises(InputError, match="size must be left out"):
         made(numbers(1, 4)).reduced(1)
 
 

@@ -77,6 +77,17 @@ def test_the_diagonal_and_the_share_of_texts_in_each_bin_are_drawn():
     assert len({trace.line.dash for trace in lines}) == len({trace.marker.symbol for trace in lines}) == 2
 
 
+def test_a_bin_of_few_texts_is_drawn_smaller_than_a_full_one_and_can_be_seen():
+    figure = calibration_chart(bins((0.6, 0.5, 100), (0.9, 0.9, 400)), bins((0.6, 0.5, 1), (0.9, 0.9, 499)))
+    before, after = (
+        trace.marker.size for trace in figure.data if trace.type == "scatter" and trace.marker.size
+    )
+    assert (before[1] / before[0]) ** 2 == pytest.approx(4, rel=0.02)
+    assert after[0] >= 4
+    assert before[1] < after[1] <= 16
+    assert "larger a mark, the more texts" in figure.layout.meta["note"]
+
+
 def test_the_strongest_word_stands_on_top_whatever_its_sign_and_signs_differ_in_more_than_colour():
     bars = words_chart({"a": words(0.1, -0.9, 0.3)}).data[0]
     assert [abs(x) for x in bars.x] == [0.1, 0.3, 0.9]

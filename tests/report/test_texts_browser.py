@@ -36,6 +36,13 @@ def test_the_page_is_as_wide_as_its_window_with_all_unfolded(window, request):
     assert max(page.evaluate(inside)) <= width
 
 
+def test_the_table_of_splits_fits_a_phone(phone):
+    table = phone.locator(".scroll[aria-label^='Splits']")
+    table.evaluate("(e) => { for (let up = e; up; up = up.parentElement) if ('open' in up) up.open = true; }")
+    client, needed = table.evaluate("(e) => [e.clientWidth, e.scrollWidth]")
+    assert 0 < needed <= client
+
+
 @pytest.mark.parametrize("window", ["wide", "phone"])
 def test_shaded_words_and_cells_can_be_read_in_light_and_dark(window, request):
     page = request.getfixturevalue(window)

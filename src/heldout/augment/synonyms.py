@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.check import InputError, check_number
+from heldout.files import write_atomically
 
 
 def _listed(text: str) -> frozenset[str]:
@@ -320,16 +321,10 @@ def _load(path: Path) -> _Table | None:
 
 
 def _save(path: Path, table: _Table) -> None:
-    """Write beside and rename, so that no other process reads half a table; a cache that cannot be written is done without."""
-    written = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Keep the table; a cache that cannot be written is done without."""
+    with suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **table)
-        written.replace(path)
-    except OSError:
-        with suppress(OSError):
-            written.unlink()
+        write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **table))
 
 
 def nearest_words(

@@ -1,7 +1,7 @@
 """Back translation: a text said anew by way of another language, made once and kept.
 
-Any `Translator` will do for each way. Two are here: `Apertium`, rules and dictionaries in a program of the system, small and fast, and
-`Marian`, neural models through ``transformers``, slower and closer to what was said. `read_translation` makes a pair from a line of text.
+Any `Translator` will do for each way: `Apertium`, rules and dictionaries in a program of the system, small and fast, or
+`heldout.augment.marian.Marian`, neural models, slower and closer to what was said. `read_translation` makes a pair from a line of text.
 """
 
 import hashlib
@@ -12,29 +12,25 @@ import shutil
 import signal
 import subprocess
 import textwrap
-import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from importlib import import_module
 from itertools import accumulate, groupby
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import filelock
-import torch
-from safetensors import SafetensorError
 
-from heldout.check import FitError, InputError, check_number
+from heldout.check import FitError, InputError, check_number, did_you_mean
+
+if TYPE_CHECKING:
+    from heldout.augment.marian import Marian
 
 _FORMAT = "1"  # raise it when the same texts would come back otherwise
 _CHUNK = 64  # texts between two writes of the cache: so many are lost when a fit is stopped
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _MODE = re.compile(r"[a-z]{2,3}(_\w+)?-[a-z]{2,3}(_\w+)?")
-_WEIGHTS = (".safetensors", ".bin")
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, UnpicklingError)
 _SPECS = "'apertium:eng-spa' (there and back by Apertium), 'apertium:THERE,BACK' (two of its modes) or 'marian:THERE,BACK' (two folders or hub names of Marian models)"
 
 
@@ -169,8 +165,23 @@ class _Kept:
             yield
 
 
-def _by_pieces(texts: Sequence[str], most: int, translate: Callable[[list[str]], list[str]]) -> list[str]:
-    """Texts translated line by line, long lines in pieces of at most so many characters; what has no letter stays."""
+def by_pieces(texts: Sequence[str], most: int, translate: Callable[[list[str]], list[str]]) -> list[str]:
+    """Texts translated line by line, long lines in pieces of at most so many characters; what has no letter stays.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Any texts.
+    most : int
+        Characters of a piece.
+    translate : callable
+        From different pieces of text to as many translations; called once at most.
+
+    Examples
+    --------
+    >>> by_pieces(["a film", "12"], 100, lambda pieces: [piece.upper() for piece in pieces])
+    ['A FILM', '12']
+    """
     plans = []
     for text in texts:
         clean = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode())
@@ -209,14 +220,23 @@ class Apertium:
         check_number("batch_characters", self.batch_characters, 100, 10_000_000)
         check_number("timeout_s", self.timeout_s, 0, 86_400, open_low=True)
 
+    def check(self) -> None:
+        """Raise `InputError` where the program is missing or does not have the mode; asks it, and translates nothing."""
+        modes = self._run(["-l"], "").split()
+        if self.mode not in modes:
+            raise InputError(
+                f"the mode of Apertium must be one that is installed ({', '.join(modes) or 'there is none'}), got {self.mode!r}{did_you_mean(self.mode, modes)}; 'apt search apertium-' lists more to install"
+            )
+
     @cached_property
     def name(self) -> str:
-        """Version, mode and size of a run; asks the program, which must be there."""
+        """Version, mode and size of a run; asks the program, which must have the mode."""
+        self.check()
         return f"{self._run(['-V'], '').strip()} {self.mode} {self.batch_characters}"
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """See `Translator`: unknown words and line ends stay, other white space becomes one space."""
-        return _by_pieces(texts, self.batch_characters, self._translate_lines)
+        return by_pieces(texts, self.batch_characters, self._translate_lines)
 
     def _translate_lines(self, lines: list[str]) -> list[str]:
         ends = zip(accumulate(map(len, lines)), lines, strict=True)
@@ -258,118 +278,6 @@ class Apertium:
         return out.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True)
-class Marian:
-    """Translation by a Marian model, such as those of OPUS-MT (Tiedemann & Thottingal 2020): greedy or beam search, on batches of similar length; no code of the model's is run.
-
-    Parameters
-    ----------
-    model : str or path
-        Folder that holds ``config.json``, ``source.spm``, ``target.spm``, ``vocab.json`` and ``model.safetensors`` (or
-        ``pytorch_model.bin``), or a name on the Hugging Face hub, "Helsinki-NLP/opus-mt-en-es", which is downloaded once.
-    batch_size : int, default 32
-        Pieces of text at a time, from 1; fewer take less memory.
-    num_beams : int, default 1
-        Beams of the search, from 1 to 16; 1 is greedy, and as many times faster.
-    max_length : int, default 256
-        Tokens of a piece, from 8. Lines of as many characters or more are cut between words, so that nothing is lost.
-    device : str, default "cpu"
-        Where the model runs, "cuda" for instance.
-    """
-
-    model: str | Path
-    batch_size: int = 32
-    num_beams: int = 1
-    max_length: int = 256
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        check_number("batch_size", self.batch_size, 1, 100_000)
-        check_number("num_beams", self.num_beams, 1, 16)
-        check_number("max_length", self.max_length, 8, 100_000)
-
-    @cached_property
-    def name(self) -> str:
-        """The model, the state of its files, and the options of the search."""
-        files = [
-            path for path in sorted(self._folder.iterdir()) if path.suffix in (".json", ".spm", *_WEIGHTS)
-        ]
-        state = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-        return "\n".join(["marian", f"{self._folder.resolve()} {self.num_beams} {self.max_length}", *state])
-
-    def translate(self, texts: Sequence[str]) -> list[str]:
-        """See `Translator`: line ends stay, other white space becomes one space."""
-        # A piece has no more tokens than characters, but for one at its start and one at its end.
-        return _by_pieces(texts, self._loaded[2] - 2, self._translate_pieces)
-
-    def _translate_pieces(self, pieces: list[str]) -> list[str]:
-        model, tokenizer, most = self._loaded
-        said: dict[str, str] = {}
-        order = sorted(pieces, key=len)
-        for start in range(0, len(order), int(self.batch_size)):
-            some = order[start : start + int(self.batch_size)]
-            batch = tokenizer(some, return_tensors="pt", padding=True, truncation=True, max_length=most)
-            with torch.inference_mode():
-                tokens = model.generate(
-                    **batch.to(self.device), num_beams=int(self.num_beams), do_sample=False, max_length=most
-                )
-            made = tokenizer.batch_decode(tokens, skip_special_tokens=True)
-            said |= {piece: " ".join(text.split()) for piece, text in zip(some, made, strict=True)}
-        return [said[piece] for piece in pieces]
-
-    @cached_property
-    def _folder(self) -> Path:
-        """Where the model lies; one of the hub is downloaded the first time."""
-        if Path(self.model).is_dir():
-            return Path(self.model)
-        hub, kinds = _package("huggingface_hub"), ["*.json", "*.spm"]
-        try:
-            folder = Path(
-                hub.snapshot_download(str(self.model), allow_patterns=[*kinds, "model.safetensors"])
-            )
-            if not (folder / "model.safetensors").is_file():
-                hub.snapshot_download(str(self.model), allow_patterns=[*kinds, "pytorch_model.bin"])
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"a Marian model must be a folder or a name on the Hugging Face hub such as 'Helsinki-NLP/opus-mt-en-es', but {str(self.model)!r} could not be had ({str(error)[:200]!r}); check the name and the connection"
-            ) from error
-        return folder
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any, int]:
-        """The model, ready to translate, its tokenizer, and the most tokens that a piece may have."""
-        _package("sentencepiece")
-        transformers = _package("transformers")
-        options = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            kind = json.loads((self._folder / "config.json").read_bytes()).get("model_type")
-            if kind != "marian":
-                raise ValueError(f"the model_type is {kind!r}")
-            with warnings.catch_warnings():  # what sacremoses would do takes no part in translation
-                warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")
-                tokenizer = transformers.MarianTokenizer.from_pretrained(self._folder, **options)
-            model, info = transformers.MarianMTModel.from_pretrained(
-                self._folder, dtype=torch.float32, weights_only=True, output_loading_info=True, **options
-            )
-            if info["missing_keys"]:
-                raise ValueError(f"the weights lack {sorted(info['missing_keys'])[:3]}")
-        except _UNREADABLE as error:
-            raise InputError(
-                f"{self._folder}: must hold a Marian model (config.json, source.spm, target.spm, vocab.json, model.safetensors or pytorch_model.bin), but cannot be read as one ({type(error).__name__}: {str(error)[:200]!r}); download it anew, or name another"
-            ) from error
-        most = min(int(self.max_length), model.config.max_position_embeddings)
-        return model.eval().to(self.device), tokenizer, most
-
-
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise InputError(
-            f"the translation 'marian:THERE,BACK' needs the package {name!r}, which is not installed; run \"pip install 'heldout[translate]'\", or use 'apertium:eng-spa'"
-        ) from error
-
-
 def read_translation(spec: str, *, cache: str | Path | None = None, device: str = "cpu") -> BackTranslation:
     """The back translation that a line of a recipe names.
 
@@ -390,11 +298,41 @@ def read_translation(spec: str, *, cache: str | Path | None = None, device: str 
     >>> read_translation("apertium:eng-spa").back.mode
     'spa-eng'
     """
+    there, back = _ways(spec, device)
+    return BackTranslation(there, back, cache=cache)
+
+
+def check_translation(spec: str) -> None:
+    """Raise `InputError` unless a line of a recipe names a back translation that can be made on this machine.
+
+    Programs, modes, packages and folders are looked for; nothing is loaded, downloaded or translated.
+
+    Parameters
+    ----------
+    spec : str
+        As in `read_translation`.
+
+    Examples
+    --------
+    >>> check_translation("apertium:english")
+    Traceback (most recent call last):
+        ...
+    heldout.check.InputError: the mode of Apertium must be two codes of languages such as 'eng-spa', got 'english'; 'apertium -l' lists those installed
+    """
+    for way in _ways(spec, "cpu"):
+        way.check()
+
+
+def _ways(spec: str, device: str) -> "tuple[Apertium | Marian, Apertium | Marian]":
+    from heldout.augment.marian import Marian  # noqa: PLC0415 - it builds on this module
+
     kind, _, rest = spec.strip().partition(":")
     parts = [part.strip() for part in rest.split(",")]
     if kind == "apertium" and len(parts) == 1:
         parts.append("-".join(reversed(parts[0].split("-"))))
     if kind not in ("apertium", "marian") or len(parts) != 2 or not all(parts):
         raise InputError(f"back_translation must be one of {_SPECS}, got {spec!r}")
-    make = Apertium if kind == "apertium" else partial(Marian, device=device)
-    return BackTranslation(make(parts[0]), make(parts[1]), cache=cache)
+    make: Callable[[str], Apertium | Marian] = (
+        Apertium if kind == "apertium" else partial(Marian, device=device)
+    )
+    return make(parts[0]), make(parts[1])

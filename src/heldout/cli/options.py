@@ -17,7 +17,9 @@ LEAST_WIDTH = 120  # a number that is cut short is worse than a line that wraps
 _SERIES_ONLY = ("id", "future", "static", "ignore", "horizon", "season")
 _TEXT_ONLY = ("group",)
 
-Source = Annotated[str, typer.Argument(help="Table: CSV, TSV or Parquet, gzip too.", show_default=False)]
+Source = Annotated[
+    str, typer.Argument(help="Table: CSV, TSV, JSON lines or Parquet, gzip too.", show_default=False)
+]
 RunFolder = Annotated[
     Path, typer.Argument(help="Run directory that `heldout fit` wrote.", show_default=False)
 ]

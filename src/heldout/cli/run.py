@@ -112,10 +112,11 @@ def predict(
         typer.echo(table.write_csv(), nl=False)
         return
     from heldout.forecast import write_table
+    from heldout.plots.values import plural
 
     write_table(table, output)
-    what = "labels" if "label" in table.columns else "forecasts"
-    typer.echo(f"{len(table)} {what} in {output}", err=True)
+    what = "label" if "label" in table.columns else "forecast"
+    typer.echo(f"{plural(len(table), what)} in {output}", err=True)
 
 
 def init(

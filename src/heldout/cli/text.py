@@ -72,23 +72,29 @@ def augment(
     """Show texts of a table beside what augmentation makes of them, before anyone trusts it."""
     import numpy as np
 
-    from heldout.text_recipe import TextRecipe
+    from heldout.plots.values import plural
+    from heldout.text_recipe import WAYS, TextRecipe
 
     recipe = TextRecipe().with_values(assigned(set_))
+    if recipe.mixup:
+        hidden = "mixup mixes word vectors of two texts inside the network and cannot be shown as text"
+        if not recipe.augments:
+            raise InputError(f"{hidden}; set one that can: {', '.join((*WAYS, 'back_translation'))}")
+        say(f"· {hidden}; the other ways are")
     if not recipe.augments:
         recipe = recipe.with_values({"alpha_aeda": AEDA})
         say("· no way is named: AEDA, marks put between the words; --set alpha_sr=.05 replaces by synonyms")
     pairs = _pairs(_texts(source, text), recipe, n, np.random.default_rng(seed))
     unchanged = pairs["variant"].null_count()
     if unchanged:
-        say(f"· {unchanged} of {len(pairs)} texts came out unchanged")
+        say(f"· {unchanged} of {plural(len(pairs), 'text')} came out unchanged")
     if output is None:
         _print_pairs(pairs)
         return
     from heldout.forecast import write_table
 
     write_table(pairs, output)
-    typer.echo(f"{len(pairs)} pairs in {output}", err=True)
+    typer.echo(f"{plural(len(pairs), 'pair')} in {output}", err=True)
 
 
 def _texts(source: str, column: str) -> list[str]:

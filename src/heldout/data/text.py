@@ -17,6 +17,7 @@ from torch import Tensor
 from heldout.check import InputError, check_number
 from heldout.data.columns import listed
 from heldout.data.series import IntArray
+from heldout.plots.values import plural
 
 PAD, UNK = 0, 1
 """The numbers of what fills a batch up, and of every word that is not in the vocabulary."""
@@ -67,17 +68,25 @@ class Tokens:
         return 1 - (len(self.ids) - self.n_empty) / self.n_before if self.n_before else 0.0
 
     @property
+    def share_unknown(self) -> float:
+        """Unknown words among those that are read; what stands for a text without words is none."""
+        n_unknown = int((self.ids == UNK).sum()) - self.n_empty
+        return n_unknown / max(len(self.ids) - self.n_empty, 1)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was cut or is empty, one sentence each."""
         notes = []
         if self.n_texts_cut:
+            are, were = ("is", "was") if self.n_texts_cut == 1 else ("are", "were")
             notes.append(
-                f"{self.n_texts_cut:,} of {len(self):,} texts ({self.share_of_texts_cut:.1%}) are longer than "
-                f"{self.lengths.max()} words and were cut there: {self.share_of_words_cut:.1%} of all words"
+                f"{self.n_texts_cut:,} of {plural(len(self), 'text')} ({self.share_of_texts_cut:.1%}) {are} longer than "
+                f"{plural(int(self.lengths.max()), 'word')} and {were} cut there: {self.share_of_words_cut:.1%} of all words"
             )
         if self.n_empty:
+            have, are = ("has", "is") if self.n_empty == 1 else ("have", "are")
             notes.append(
-                f"{self.n_empty:,} of {len(self):,} texts have no words and are read as one unknown word"
+                f"{self.n_empty:,} of {plural(len(self), 'text')} {have} no words and {are} read as one unknown word"
             )
         return tuple(notes)
 
@@ -164,7 +173,7 @@ class Vocabulary:
         found = tokenizer.get_vocab()
         if len(found) <= len(SPECIAL):
             raise InputError(
-                f"the training texts must hold a word {min_count} times or more, but {len(texts)} texts have none; "
+                f"the training texts must hold a word {min_count} times or more, but {plural(len(texts), 'text')} {'has' if len(texts) == 1 else 'have'} none; "
                 "lower min_count"
             )
         known = cls(tuple(sorted(found, key=found.__getitem__)), (0,) * len(found), lower)

@@ -23,6 +23,7 @@ from heldout.data.columns import listed
 from heldout.data.series import IntArray
 from heldout.data.splits import FINAL
 from heldout.data.text_table import TextData
+from heldout.plots.values import plural
 
 _WORDS = 3  # in a shingle
 _PERMUTATIONS = 128
@@ -262,7 +263,7 @@ def _check_classes(data: TextData, n_folds: int, notes: list[str]) -> None:
         raise InputError(f"texts must be of two classes at least, but all {len(data)} are {held[0][0]!r}")
     if single:
         raise InputError(
-            f"every class must have two rows at least, one to learn from and one to judge by, but {listed(single)} has one; "
+            f"every class must have two rows at least, one to learn from and one to judge by, but {listed(single)} {'has' if len(single) == 1 else 'have'} one; "
             "join it with another class or remove it"
         )
     parts = n_folds + 1
@@ -292,7 +293,7 @@ def _check_folds(folds: list[TextFold], data: TextData, notes: list[str]) -> Non
     left = len(data) - sum(len(getattr(final, part)) for part in _USES)
     if left:
         notes.append(
-            f"{left:,} texts are left out, for a later part holds their group or one nearly equal to them"
+            f"{plural(left, 'text')} {'is' if left == 1 else 'are'} left out, for a later part holds the same group or a text nearly equal"
         )
 
 

@@ -5,7 +5,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -22,9 +22,16 @@ from heldout.data.sources import open_rows
 from heldout.data.tables import Table
 from heldout.data.text import check_texts
 from heldout.data.times import read_times
+from heldout.plots.values import plural
 
 _NOTHING = ("nan", "null", "none", "na", "n/a", "?")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_APART = (  # parts of one table, and why no column can be both
+    ("text", "target", "a label that is the text leaves nothing to learn"),
+    ("target", "group", "a group that is the label puts whole classes on one side of a split"),
+    ("target", "time", "a time that is the label puts whole classes on one side of a split"),
+    ("text", "group", "a group that is the text keeps nothing together but the same texts, which always are"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +117,11 @@ def read_texts(
     >>> data.texts, data.classes, data.labels
     (('Good.', 'Bad!'), ('1', '5'), array([1, 0]))
     """
+    _check_apart({"text": text, "target": target, "group": group, "time": time})
     named = [name for name in (text, target, group, time) if name is not None]
     opened = open_rows(source, test=test, columns=named, encoding=encoding)
     table, notes = opened.table, list(opened.table.notes)
     _check_named(source, table.frame, named, notes)
-    if text == target:
-        raise InputError(
-            f"texts and labels must be two columns, but both are {text!r}; name the labels with target="
-        )
     texts = _texts(table, text, notes)
     labels = None
     if target is not None:
@@ -134,6 +138,16 @@ def read_texts(
         opened.n_train,
         tuple(notes),
     )
+
+
+def _check_apart(columns: Mapping[str, str | None]) -> None:
+    """Raise if one column is given two parts that must be apart."""
+    for one, other, why in _APART:
+        if columns[one] is not None and columns[one] == columns[other]:
+            way_out = "" if other == "target" else ", or leave it out"
+            raise InputError(
+                f"{one} and {other} must be two columns, but both are {columns[one]!r}: {why}; name another with {other}={way_out}"
+            )
 
 
 def _check_named(source: object, frame: nw.DataFrame[Any], named: list[str], notes: list[str]) -> None:
@@ -158,7 +172,7 @@ def _like_data(frame: nw.DataFrame[Any], name: str) -> str | None:
     if _NUMBER.fullmatch(name):
         return "is a number"
     again = int((frame[name] == name).sum()) if frame[name].dtype == nw.String else 0
-    return f"occurs again in its column ({again:,} rows)" if again else None
+    return f"occurs again in its column ({plural(again, 'row')})" if again else None
 
 
 def _short(name: str) -> str:
@@ -184,10 +198,10 @@ def _texts(table: Table, name: str, notes: list[str]) -> list[str]:
         )
     empty = [row for row, value in enumerate(found) if not value.strip()]
     if len(empty) == len(found):
-        raise InputError(f"the text column must hold text, but {name!r} is empty in all {len(found)} rows")
+        raise InputError(f"the text column must hold text, but {name!r} is empty in all rows")
     if empty:
         notes.append(
-            f"{len(empty):,} of {len(found):,} texts are empty, the first in {table.place(empty[0])}"
+            f"{len(empty):,} of {plural(len(found), 'text')} {'is' if len(empty) == 1 else 'are'} empty, the first in {table.place(empty[0])}"
         )
     return check_texts(found)
 
@@ -203,7 +217,7 @@ def _labels(
     missing = [row for row, value in enumerate(values) if _is_missing(value) or not str(value).strip()]
     if missing:
         raise InputError(
-            f"every row must have a label, but column {name!r} is empty in {len(missing):,} rows, the first {table.place(missing[0])}; "
+            f"every row must have a label, but column {name!r} is empty in {plural(len(missing), 'row')}, the first {table.place(missing[0])}; "
             "fill them in or remove these rows"
         )
     if all(isinstance(value, Real) for value in values):
@@ -216,8 +230,9 @@ def _labels(
         notes.append(f"the numbers in {name!r} are read as names of classes, without their order")
         values = [value if isinstance(value, bool) else int(value) for value in values]
     if unclear := sorted({str(value) for value in values if str(value).strip().lower() in _NOTHING}):
+        read = "is read as a class" if len(unclear) == 1 else "are read as classes"
         notes.append(
-            f"{listed([repr(name) for name in unclear])} in {name!r} is read as a class of that name: remove these rows if it means that there is none"
+            f"{listed([repr(name) for name in unclear])} in {name!r} {read} of that name: remove these rows if it means that there is none"
         )
     known = classes
     if known is None:
@@ -232,7 +247,7 @@ def _labels(
     if unseen:
         label = str(values[unseen[0]])
         raise InputError(
-            f"every label must be one of the training texts ({listed(known)}), but {len(unseen):,} are not, the first {label!r} "
+            f"every label must be one of the training texts ({listed(known)}), but {len(unseen):,} {'is' if len(unseen) == 1 else 'are'} not, the first {label!r} "
             f"in {table.place(unseen[0])}{did_you_mean(label, known)}; correct or remove them"
         )
     return np.array([number[str(value)] for value in values], np.int64), tuple(known)
@@ -253,8 +268,9 @@ def _on_duplicates(texts: Sequence[str], labels: IntArray) -> list[str]:
     if not again:
         return []
     differ = (
-        f"; {len(torn):,} of them have different labels ({sum(map(Counter.total, torn)):,} rows)"
+        f"; {len(torn):,} of them {'has' if len(torn) == 1 else 'have'} different labels ({sum(map(Counter.total, torn)):,} rows)"
         if torn
         else ""
     )
-    return [f"{len(again):,} texts occur more than once ({sum(map(Counter.total, again)):,} rows){differ}"]
+    occur = f"{plural(len(again), 'text')} {'occurs' if len(again) == 1 else 'occur'} more than once"
+    return [f"{occur} ({sum(map(Counter.total, again)):,} rows){differ}"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from heldout.check import InputError, visible
 from heldout.data.vector_files import BINARY, Float32Array, open_records, parse_vector
 from heldout.files import write_atomically
+from heldout.plots.values import plural
 
 SPECIAL = ("[PAD]", "[UNK]")
 """How a `heldout.data.text.Vocabulary` begins: what fills a batch up, and what stands for every word not in it."""
@@ -160,9 +161,7 @@ class Vectors:
         remove_mean : bool, default True
             Subtract the mean vector, which all words share (Mu & Viswanath 2018, arXiv 1702.01417; what else they remove is kept).
         """
-        most = min(self.vectors.shape[1], len(self.words) - 1)
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
-            raise InputError(f"size must be a whole number in [1, {most}], got {size!r}")
+        self._check_size(size)
         if self.whitened:
             raise InputError("whitened vectors vary alike in all directions; reduce the vectors of the file")
         mean = self.vectors.mean(0, dtype=np.float64)
@@ -182,6 +181,25 @@ class Vectors:
             components=rows if self.components is None else rows @ self.components,
             variance_kept=kept * self.variance_kept,
             whitened=whiten,
+        )
+
+    def _check_size(self, size: int) -> None:
+        n, d = len(self.words), self.vectors.shape[1]
+        most = min(d, n - 1)
+        if not isinstance(size, bool) and isinstance(size, int) and 1 <= size <= most:
+            return
+        if n == 1:
+            raise InputError(
+                f"size must be left out where one word alone has a vector, for PCA needs two words, got {size!r}; or give texts with more words that the file holds"
+            )
+        why, more = f"the vectors of the file hold {plural(d, 'number')} each", "leave it out to keep all"
+        if n <= d:
+            why, more = (
+                f"PCA of the {n:,} words found keeps {plural(most, 'number')} each at most",
+                "give texts with more words that the file holds",
+            )
+        raise InputError(
+            f"size must be a whole number in [1, {most}], for {why}, got {size!r}; give a smaller one (in a fit, embedding_size), or {more}"
         )
 
     def save(self, path: str | Path) -> None:
@@ -296,7 +314,9 @@ def _in_use(saved: Vectors, used: list[str], path: Path) -> Vectors:
 
 
 def _none_of(used: list[str], path: Path) -> InputError:
-    return InputError(f"{path} has none of {len(used)} words such as {used[-1]!r}; look at its language")
+    return InputError(
+        f"{path} has none of {plural(len(used), 'word')} such as {used[-1]!r}; look at its language"
+    )
 
 
 def _from_records(path: Path, used: list[str]) -> Vectors:

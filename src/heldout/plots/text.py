@@ -14,6 +14,7 @@ from heldout.plots.values import even, number, numbers, percent, plain, plural, 
 _MOST_CLASSES, _FEW_CLASSES = 24, 4
 _WORDS = {True: 12, False: 6}  # a class, by whether there are few classes
 _CENTRED = 0.01  # mean confidence this near to accuracy is right
+_SMALLEST, _LARGEST = 5, 15  # pixels of a mark
 Bins = Sequence[Mapping[str, Any]]
 
 
@@ -32,7 +33,7 @@ def calibration_chart(
     Returns
     -------
     plotly.graph_objects.Figure
-        On the diagonal, of the texts said with 80 % confidence 80 % are right; below it, too sure. Bars: share of texts.
+        On the diagonal, of the texts said with 80 % confidence 80 % are right; below it, too sure. Larger marks, and bars: more texts.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def calibration_chart(
         title,
         f"{title}. Right after temperature scaling {told}.",
         height=430,
-        note="Dotted: as sure as right. Below it, too sure. Bars: share of the texts.",
+        note="Dotted: as sure as right. Below it, too sure. The larger a mark, the more texts are behind it. Bars: share of the texts.",
     )
     make_subplots(2, 1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05, figure=drawn)
     every = [*before, *after]
@@ -71,7 +72,7 @@ def calibration_chart(
     )  # fmt: skip
     for bins, own in ((before, False), (after, True)):
         if bins:
-            drawn.add_trace(_points(bins, own=own), row=1, col=1)
+            drawn.add_trace(_points(bins, max(one["n"] for one in every), own=own), row=1, col=1)
             drawn.add_trace(_bars(bins, own=own), row=2, col=1)
     drawn.update_layout(barmode="group", bargap=0.1)
     drawn.update_xaxes(range=[start - 1, 102], zeroline=False)
@@ -101,15 +102,18 @@ def _calibration_title(after: Bins, ece_before: float | None, ece_after: float |
     return f"Confidence is off by {percent(off, sign=False)} on average{then}{bias}"
 
 
-def _points(bins: Bins, *, own: bool) -> go.Scatter:
+def _points(bins: Bins, most: int, *, own: bool) -> go.Scatter:
+    """Marks whose area is as the texts in their bin, but for a least size that can still be seen."""
+    share = np.sqrt(numbers([one["n"] for one in bins]) / most)
+    sizes = np.maximum(_LARGEST * share, _SMALLEST)
     return go.Scatter(
         x=rounded([100 * one["confidence"] for one in bins], 4),
         y=rounded([100 * one["accuracy"] for one in bins], 4),
         mode="lines+markers",
         name="after temperature scaling" if own else "before",
         legendgroup=str(own),
-        line={"color": HELDOUT if own else OTHER, "width": 2.2 if own else 1.4, "dash": "solid" if own else "dash"},
-        marker={"size": 9 if own else 7, "symbol": "diamond" if own else "circle-open"},
+        line={"color": HELDOUT if own else OTHER, "width": 1.4 if own else 1, "dash": "solid" if own else "dash"},
+        marker={"size": rounded(sizes, 3), "symbol": "diamond" if own else "circle-open", "opacity": 1},
         customdata=[f"{one['n']:,}" for one in bins],
         hovertemplate="%{x:.3~g} % sure, %{y:.3~g} % right<br>%{customdata} texts<extra></extra>",
     )  # fmt: skip
