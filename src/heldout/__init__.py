@@ -10,6 +10,8 @@ The contents page; each name is loaded when it is first used, so that ``heldout 
 `fit`, `Result`               the main job: table in, judged model out
 `fit_series`, `SeriesModel`   one fit
 `cross_validate`              recipes and baselines on the same folds
+`reduce_capacity`             the smallest network that is as good as the best: `CapacityResult`
+`tune`                        the hyper-parameters, and what choosing them was worth: `TuneResult`
 `predict`, `Run`              forecasts from a run directory
 `write_report`, `compare`     a run as a page; runs side by side
 `read_texts`, `split_texts`   a table becomes texts; sealed test, folds, early-stopping texts
@@ -30,6 +32,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heldout.capacity_result import CapacityResult as CapacityResult
     from heldout.check import InputError as InputError
     from heldout.config import Config as Config
     from heldout.config import TextConfig as TextConfig
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from heldout.forecast import predict as predict
     from heldout.nn.lstm import LSTM as LSTM
     from heldout.recipe import Recipe as Recipe
+    from heldout.reduce import reduce_capacity as reduce_capacity
     from heldout.report.compare import compare as compare
     from heldout.report.run_report import write_report as write_report
     from heldout.result import Result as Result
@@ -60,8 +64,11 @@ if TYPE_CHECKING:
     from heldout.training.fit import fit_series as fit_series
     from heldout.training.text import TextModel as TextModel
     from heldout.training.text import fit_text as fit_text
+    from heldout.tune_result import TuneResult as TuneResult
+    from heldout.tuning import tune as tune
 
 _HOMES = {
+    "CapacityResult": "capacity_result",
     "InputError": "check",
     "Config": "config",
     "TextConfig": "config",
@@ -81,6 +88,7 @@ _HOMES = {
     "predict": "forecast",
     "LSTM": "nn.lstm",
     "Recipe": "recipe",
+    "reduce_capacity": "reduce",
     "compare": "report.compare",
     "write_report": "report.run_report",
     "Result": "result",
@@ -92,6 +100,8 @@ _HOMES = {
     "fit_series": "training.fit",
     "TextModel": "training.text",
     "fit_text": "training.text",
+    "TuneResult": "tune_result",
+    "tune": "tuning",
 }
 _OPTIONAL = ("tokenizers", "datasketch")  # of the extra "text"
 

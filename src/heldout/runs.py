@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -79,6 +80,8 @@ class Run:
         *,
         out: str | Path | None = None,
         folder: str | Path = "runs",
+        purpose: str = "",
+        options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Make a run directory, or go on with the one that has the same configuration and data; and lock it.
 
@@ -92,6 +95,10 @@ class Run:
             The directory; by default ``<folder>/<target>-<number>``, or ``series-<number>`` of a wide table, the first that fits or is free.
         folder : path, default "runs"
             Where directories are numbered.
+        purpose : str, default ""
+            What it is for if not for a fit: "reduce", "tune"; a part of the directory's name.
+        options : mapping, optional
+            What else decides the result; JSON.
 
         Returns
         -------
@@ -105,8 +112,10 @@ class Run:
         RunLockedError
             If another process is writing it.
         """
-        identity = hashlib.sha256(f"{config.to_toml()}\n{fingerprint}".encode()).hexdigest()
-        path = Path(out) if out is not None else _numbered(Path(folder), _stem(config), identity)
+        more = f"\n{purpose} {json.dumps(options, sort_keys=True)}" if purpose else ""
+        identity = hashlib.sha256(f"{config.to_toml()}\n{fingerprint}{more}".encode()).hexdigest()
+        stem = _stem(config) + (f"-{purpose}" if purpose else "")
+        path = Path(out) if out is not None else _numbered(Path(folder), stem, identity)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -173,6 +182,11 @@ class Run:
         temporary = self.path / f".predictions-{os.getpid()}"
         predictions.write_parquet(temporary)
         temporary.replace(self.path / "predictions.parquet")
+        write_atomically(self.path / "scores.json", _json(scores))
+
+    def save_choice(self, chosen: BaseConfig, scores: dict[str, Any]) -> None:
+        """Write what a search found: ``chosen.toml``, a configuration to fit with, and ``scores.json``."""
+        write_atomically(self.path / "chosen.toml", chosen.to_toml().encode())
         write_atomically(self.path / "scores.json", _json(scores))
 
     def scores(self) -> dict[str, Any]:

@@ -203,6 +203,42 @@ def test_leaving_the_loop_ends_the_worker_and_removes_the_folder() -> None:
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+def who(context: object, job: int, report: Callable[[dict[str, Any]], None]) -> tuple[int, object]:
+    report({"job": job})
+    if job == 98:
+        raise ValueError("98")
+    return os.getpid(), context
+
+
+def test_kept_workers_do_one_plan_after_another_and_end_with_the_block() -> None:
+    engine, context = LocalEngine(1), {"number": 1}
+    told: list[dict[str, Any]] = []
+    with engine.kept(), engine.kept():
+        rounds = [
+            list(engine.run(who, [0, 1], context, lambda _, state: told.append(state))) for _ in range(2)
+        ]
+        (pid,) = {pid for found in rounds for _, (pid, _) in found}
+        with pytest.raises(ValueError, match="98"):
+            list(engine.run(who, [98], context))
+        ((_, (other, _)),) = engine.run(who, [0], context)
+        assert other == pid, "an error of a job costs no worker"
+        ((_, (_, seen)),) = engine.run(who, [0], {"number": 2})
+        assert seen == {"number": 2}
+        assert len(workers_of(os.getpid())) == 1
+    assert {state["job"] for state in told} <= {0, 1}
+    assert workers_of(os.getpid()) == []
+
+
+def test_a_worker_whose_job_was_left_is_ended_though_others_are_kept() -> None:
+    engine = LocalEngine(1)
+    with engine.kept():
+        for index, _ in engine.run(slow, [0, 1], None):
+            assert index == 0
+            break
+        assert workers_of(os.getpid()) == []
+        assert list(engine.run(slow, [0], None)) == [(0, 0)]
+
+
 DRIVER = """
 import os, psutil, tempfile, time
 from heldout.studies.engine import LocalEngine

@@ -13,7 +13,7 @@ from heldout.check import InputError
 from heldout.data.text_table import TextData
 from heldout.data.vectors import read_vectors
 from heldout.text_recipe import TextRecipe
-from heldout.training import text_epochs
+from heldout.training import text_epochs, text_linear
 from heldout.training.checkpoint import Checkpoint, dump_tensors, parse_tensors
 from heldout.training.text import TextModel, fit_text
 from heldout.training.text_epochs import AugmentedTexts, augmented
@@ -261,13 +261,13 @@ def test_models_of_other_texts_cannot_be_joined():
 
 def test_units_stay_together_where_the_linear_part_is_cross_fitted(monkeypatch):
     data, seen = make_data(), []
-    fit_linear = text_epochs.fit_text_linear
+    fit_linear = text_linear.fit_text_linear
 
     def spy(*arguments, units, **named):
         seen.append(units)
         return fit_linear(*arguments, units=units, **named)
 
-    monkeypatch.setattr("heldout.training.text.fit_text_linear", spy)
+    monkeypatch.setattr(text_linear, "fit_text_linear", spy)
     units = np.arange(120) // 7
     fit(data, TRAIN[::-1].copy(), VALID, units=units)
     assert seen[0].tolist() == [*units[TRAIN[::-1]], *units[VALID]]
@@ -401,8 +401,8 @@ def make_source(options, vectors=None):
     """What `fit_text` trains on, before the first epoch."""
     kept = []
 
-    def spy(base, texts, vocabulary, recipe, word_vectors):
-        found = augmented(base, texts, vocabulary, recipe, word_vectors)
+    def spy(base, texts, vocabulary, recipe, word_vectors, **more):
+        found = augmented(base, texts, vocabulary, recipe, word_vectors, **more)
         kept.append((base, found, vocabulary))
         return found
 

@@ -2,6 +2,8 @@
 
 ===================================  =========
 fit, predict, init, demo             `run`
+reduce                               `reduce`
+tune                                 `tune`
 report, compare                      `pages`
 vectors, augment                     `text`
 the options they share               `options`
@@ -16,8 +18,10 @@ import typer
 
 from heldout.cli.command import guarded
 from heldout.cli.pages import compare, report
+from heldout.cli.reduce import reduce
 from heldout.cli.run import demo, fit, init, predict
 from heldout.cli.text import augment, vectors
+from heldout.cli.tune import tune
 
 app = typer.Typer(
     name="heldout",
@@ -28,7 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _function in (fit, predict, init, demo, report, compare, vectors, augment):  # in the order of the help
+_IN_ORDER_OF_HELP = (fit, reduce, tune, predict, init, demo, report, compare, vectors, augment)
+for _function in _IN_ORDER_OF_HELP:
     app.command()(guarded(_function))
 
 

@@ -209,13 +209,13 @@ def split_texts(
     notes: list[str] = []
     units = _units(data, threshold, notes)
     _check_classes(data, n_folds, notes)
-    cutter = _Cutter(data.labels, units, data.time, np.random.default_rng(seed))
+    cutter = Cutter(data.labels, units, data.time, np.random.default_rng(seed))
     every = np.arange(len(data))
     if data.n_train < len(data):
         before, sealed = every[: data.n_train], every[data.n_train :]
     else:
         before, sealed = cutter.cut(every, (1 - test_size, test_size))
-    before = _apart(before, sealed, units)
+    before = apart(before, sealed, units)
     tests = []
     if n_folds and data.time is None:
         tests = cutter.cut(before, (1 / n_folds,) * n_folds)
@@ -223,7 +223,7 @@ def split_texts(
         tests = cutter.cut(before, (first_train, *((1 - first_train) / n_folds,) * n_folds))[1:]
     folds = [cutter.fold(f"fold {k}", before, test, valid_size) for k, test in enumerate(tests, start=1)]
     folds.append(cutter.fold(FINAL, before, sealed, valid_size))
-    _check_folds(folds, data, notes)
+    check_folds(folds, data, notes)
     return TextSplit(tuple(folds), units, tuple(notes))
 
 
@@ -273,7 +273,7 @@ def _check_classes(data: TextData, n_folds: int, notes: list[str]) -> None:
         )
 
 
-def _check_folds(folds: list[TextFold], data: TextData, notes: list[str]) -> None:
+def check_folds(folds: list[TextFold], data: TextData, notes: list[str]) -> None:
     """Raise where a fold cannot be trained or judged; say which classes some fold never sees, and what is left out."""
     assert data.labels is not None
     for fold in folds:
@@ -297,14 +297,14 @@ def _check_folds(folds: list[TextFold], data: TextData, notes: list[str]) -> Non
         )
 
 
-def _apart(rows: IntArray, others: IntArray, units: IntArray) -> IntArray:
+def apart(rows: IntArray, others: IntArray, units: IntArray) -> IntArray:
     """Those rows of which the unit has no row among others."""
     return rows[~np.isin(units[rows], units[others])]
 
 
 @dataclass(frozen=True, eq=False)
-class _Cutter:
-    """Cuts rows into parts by their classes and units, or by their times."""
+class Cutter:
+    """Cuts rows into parts by their classes and units, or by their times; fields as in `TextData` and `TextSplit`."""
 
     labels: IntArray
     units: IntArray
@@ -312,6 +312,7 @@ class _Cutter:
     rng: np.random.Generator
 
     def cut(self, rows: IntArray, shares: Sequence[float]) -> list[IntArray]:
+        """Give as many parts as there are shares, whose sum is 1."""
         if self.time is not None:
             return _by_time(rows, self.time[rows], shares)
         part = deal(self.labels[rows], self.units[rows], shares, self.rng)
@@ -322,9 +323,9 @@ class _Cutter:
         past = np.setdiff1d(rows, test)
         if self.time is not None and len(test):
             past = past[self.time[past] < self.time[test].min()] if name != FINAL else past
-        past = _apart(past, test, self.units)
+        past = apart(past, test, self.units)
         train, valid = self.cut(past, (1 - valid_size, valid_size))
-        return TextFold(name, _apart(train, valid, self.units), valid, test)
+        return TextFold(name, apart(train, valid, self.units), valid, test)
 
 
 def _by_time(rows: IntArray, time: IntArray, shares: Sequence[float]) -> list[IntArray]:

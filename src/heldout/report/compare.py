@@ -167,7 +167,7 @@ def compare(*runs: str | Path) -> Comparison:
     Raises
     ------
     InputError
-        If there are fewer than two, one is given twice, or one is no finished run.
+        If there are fewer than two, one is given twice, or one is no finished run, or a search.
     """
     paths = [Path(run).resolve() for run in runs]
     if len(paths) < 2:
@@ -175,6 +175,10 @@ def compare(*runs: str | Path) -> Comparison:
     if twice := [path for path, count in Counter(paths).items() if count > 1]:
         raise InputError(f"{twice[0]} is given twice: name each run once")
     found = [Evidence.read(run) for run in runs]
+    if searches := [run.path for run in found if run.search]:
+        raise InputError(
+            f"{searches[0]} is a search, which scores no sealed test: compare runs of heldout fit, as with its chosen.toml"
+        )
     shared = {name for name, count in Counter(run.name for run in found).items() if count > 1}
     names = [str(run.path) if run.name in shared else run.name for run in found]
     first, *others = zip(names, found, strict=True)

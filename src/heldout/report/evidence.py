@@ -3,6 +3,7 @@
 import tomllib
 from dataclasses import dataclass, fields
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from heldout.studies.scale import Scale
 
 Options = dict[str, dict[str, Any]]
 OLDER = "This run was written by a version of heldout that did not record this."
+_SEARCHES = {
+    "capacity": {"stages", "start", "choice", "outer", "sentence", "metric"},
+    "tune": {"trials", "start", "choice", "inside", "outside", "outer", "sentence", "metric"},
+}
+"""What ``scores.json`` of a search holds in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +46,7 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """What a finished run left behind.
+    """What a finished run left behind: a fit, or a search for a size or for options.
 
     Attributes
     ----------
@@ -51,11 +57,11 @@ class Evidence:
     scores : dict
         ``scores.json``; parts that an older version did not write are absent.
     given, settled : dict of dict
-        The configuration by part, as the user gave it and with everything decided.
+        The configuration by part, as the user gave it and with everything decided; of a search, with what was chosen.
     predictions : polars.DataFrame or None
         The sealed test, one row per origin, step and target (and series), or per text; None where the file is absent.
     fits : list of Fit
-        Of networks, in the order of folds and seeds; empty where the ledger is absent.
+        Of networks, in the order of folds and seeds; empty where the ledger is absent, and of a search.
     looks : list of Event
         At the sealed test, of this run.
     """
@@ -76,7 +82,7 @@ class Evidence:
         Parameters
         ----------
         path : path
-            What `heldout.fit` wrote.
+            What `heldout.fit` or a search wrote.
 
         Returns
         -------
@@ -94,6 +100,9 @@ class Evidence:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{run.path / 'scores.json'} is damaged: {error}") from error
+        search = scores.get("kind") if isinstance(scores, dict) else None
+        if search in _SEARCHES:
+            return cls._of_search(run, scores)
         _check_scores(scores, run.path / "scores.json")
         settled = _options(run.path / "config-resolved.toml")
         if not settled.get("data", {}).get("target"):
@@ -112,6 +121,24 @@ class Evidence:
             looks=looks,
         )
 
+    @classmethod
+    def _of_search(cls, run: Run, scores: dict[str, Any]) -> "Evidence":
+        missing = _SEARCHES[scores["kind"]] - scores.keys()
+        if missing:
+            raise InputError(
+                f"{run.path / 'scores.json'} has no {', '.join(sorted(missing))} to report: give the command of the run again"
+            )
+        return cls(
+            path=run.path,
+            about=run.about,
+            scores=_finite(scores),
+            given=_options(run.path / "config.toml"),
+            settled=_options(run.path / "chosen.toml"),
+            predictions=None,
+            fits=[],
+            looks=[],
+        )
+
     @property
     def name(self) -> str:
         """The directory's own name."""
@@ -120,7 +147,13 @@ class Evidence:
     @property
     def kind(self) -> str:
         """Of what the run is: "series" or "text"."""
-        return str(self.scores.get("kind", "series"))
+        return str(self.scores.get("modality") or self.scores.get("kind", "series"))
+
+    @property
+    def search(self) -> str:
+        """For what the run searched: "capacity", "tune", or "" of a fit."""
+        found = str(self.scores.get("kind", ""))
+        return found if found in _SEARCHES else ""
 
     @property
     def terms(self) -> Terms:
@@ -130,7 +163,7 @@ class Evidence:
     @property
     def targets(self) -> list[str]:
         """What is forecast, or the column of classes."""
-        found = self.settled.get("data", {}).get("target", [])
+        found = (self.settled or self.given).get("data", {}).get("target", [])
         return [found] if isinstance(found, str) else [str(name) for name in found]
 
     @cached_property
@@ -169,6 +202,15 @@ def _parts(kind: str) -> dict[str, Any]:
     """The parts of a configuration, all at their defaults."""
     config = TextConfig() if kind == "text" else Config()
     return {item.name: getattr(config, item.name) for item in fields(config)}
+
+
+def _finite(value: Any) -> Any:
+    """None for what is not finite, as the ends of an interval that the data do not allow."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _check_scores(scores: Any, path: Path) -> None:

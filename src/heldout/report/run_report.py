@@ -3,12 +3,16 @@
 from pathlib import Path
 
 from heldout.files import write_atomically
+from heldout.plots.values import plural
+from heldout.report.blocks import Section
+from heldout.report.capacity import capacity_sections
 from heldout.report.evidence import Evidence
 from heldout.report.forecasts import forecasts
 from heldout.report.page import render
 from heldout.report.provenance import data, recipe
 from heldout.report.sections import overfit, rivals, verdict
 from heldout.report.texts import augmentation, errors, texts_seen
+from heldout.report.tuning import tuning_sections
 
 FILE = "report.html"
 
@@ -19,7 +23,7 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
     Parameters
     ----------
     run : path
-        A finished run directory.
+        A finished run directory, of a fit, of ``heldout reduce`` or of ``heldout tune``.
     output : path, optional
         The file; by default ``report.html`` in the run directory.
 
@@ -35,11 +39,9 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
     """
     evidence = Evidence.read(run)
     path = Path(output) if output is not None else evidence.path / FILE
-    parts = (errors, texts_seen, augmentation) if evidence.kind == "text" else (forecasts, data)
-    sections = [part(evidence) for part in (verdict, rivals, overfit, *parts, recipe)]
-    what = "classifier" if evidence.kind == "text" else "forecast"
+    question, sections = _content(evidence)
     page = render(
-        f"{', '.join(evidence.targets) or evidence.name}: does the {what} hold up?",
+        f"{', '.join(evidence.targets) or evidence.name}: {question}",
         sections,
         subtitle=_subtitle(evidence),
         footer="Made by heldout. The file holds all that it shows; nothing in it asks the network for anything.",
@@ -48,8 +50,23 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
     return path
 
 
+def _content(evidence: Evidence) -> tuple[str, list[Section]]:
+    """What the page asks, and its parts."""
+    if evidence.search == "capacity":
+        return "how small may the network be?", capacity_sections(evidence)
+    if evidence.search == "tune":
+        return "does tuning pay?", tuning_sections(evidence)
+    parts = (errors, texts_seen, augmentation) if evidence.kind == "text" else (forecasts, data)
+    what = "classifier" if evidence.kind == "text" else "forecast"
+    sections = [part(evidence) for part in (verdict, rivals, overfit, *parts, recipe)]
+    return f"does the {what} hold up?", sections
+
+
 def _subtitle(evidence: Evidence) -> str:
     options = evidence.settled.get("data", {})
+    if evidence.search:
+        fits = int(evidence.scores.get("fits") or evidence.scores.get("n_fits") or 0)
+        return f"Search {evidence.name}, {plural(fits, 'fit')}"
     if evidence.kind == "text":
         ahead = f", {len(evidence.scores.get('classes') or [])} classes"
     else:

@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import joblib
 import loky
@@ -27,6 +27,7 @@ import torch
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, TerminatedWorkerError
 
 from heldout.check import FitError, InputError
+from heldout.studies.guards import held_interrupts, one_thread
 
 ATTEMPTS = 3
 POLL_SECONDS = 0.2
@@ -109,7 +110,7 @@ class InlineEngine:
     ) -> Iterator[tuple[int, Result]]:
         """Run the jobs, see `Engine.run`."""
         for index, job in enumerate(jobs):
-            with _one_thread():
+            with one_thread():
                 result = task(context, job, partial(_tell, on_progress, index))
             yield index, result
 
@@ -136,6 +137,28 @@ class LocalEngine:
         if workers is not None and workers < 1:
             raise InputError(f"workers must be at least 1, got {workers}")
         self.workers = workers
+        self._kept: _Pool | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[Self]:
+        """Keep the worker processes from one call of `run` to the next, until the block ends.
+
+        For plans that follow on one another: a process takes seconds to start. It holds the last context that was given;
+        calls with the same object share it.
+
+        Yields
+        ------
+        LocalEngine
+        """
+        if self._kept is not None:
+            yield self
+            return
+        with ExitStack() as stack:
+            self._kept = _Pool(stack)
+            try:
+                yield self
+            finally:
+                self._kept = None
 
     def run(
         self,
@@ -149,10 +172,9 @@ class LocalEngine:
             return
         count = min(len(jobs), self.workers or loky.cpu_count())
         with ExitStack() as stack:
-            folder = _share(context, stack)
-            workers = [_Worker(folder) for _ in range(count)]
-            for worker in workers:
-                stack.callback(worker.stop)
+            pool = self._kept or _Pool(stack)
+            workers = pool.open(context, count)
+            stack.callback(pool.stop_busy)
             yield from _Round(task, jobs, workers, on_progress).results()
 
 
@@ -222,6 +244,33 @@ class _Round:
             self.error = error
 
 
+class _Pool:
+    """Worker processes and the context that they share, until the stack closes."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack.enter_context(ExitStack())
+        self.workers: list[_Worker] = []
+        self.folder, self.context = Path(), object()
+
+    def open(self, context: object, count: int) -> list["_Worker"]:
+        if self.context is not context:
+            self.stack.close()
+            self.workers, self.context = [], object()
+            self.folder, self.context = _share(context, self.stack), context
+        for report in self.folder.glob("report-*"):  # of the round before
+            report.unlink()
+        while len(self.workers) < count:
+            self.workers.append(_Worker(self.folder))
+            self.stack.callback(self.workers[-1].stop)
+        return self.workers[:count]
+
+    def stop_busy(self) -> None:
+        """End those whose job was left."""
+        for worker in self.workers:
+            if worker.future is not None:
+                worker.stop()
+
+
 class _Worker:
     """One worker process with an executor of its own: if it is killed, only its own job is lost."""
 
@@ -234,7 +283,7 @@ class _Worker:
 
     def start(self, index: int, call: Callable[[Path], Any]) -> None:
         self.index, self.reported = index, ""
-        with _held_interrupts():
+        with held_interrupts():
             try:
                 self.future = self._running().submit(call, self.folder)
             except BrokenProcessPool:  # killed while it was idle
@@ -250,7 +299,7 @@ class _Worker:
 
     def stop(self) -> None:
         """Kill the process, whatever it does."""
-        with _held_interrupts():
+        with held_interrupts():
             executor, self.executor, self.future = self.executor, None, None
             if executor is not None:
                 executor.shutdown(wait=True, kill_workers=True)
@@ -335,26 +384,3 @@ def _write_report(path: Path, state: dict[str, Any]) -> None:
         written = path.with_suffix(f".{os.getpid()}")
         written.write_text(text)
         written.replace(path)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _held_interrupts() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done; a process started within never sees it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,14 +1,21 @@
 """A plan: a list of fits, run on an engine and remembered by a ledger, whatever they are fits of."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 from heldout.base_recipe import BaseRecipe
-from heldout.studies.engine import Engine, InlineEngine
+from heldout.studies.engine import Engine, InlineEngine, LocalEngine
 from heldout.studies.ledger import Finished, Ledger
 from heldout.training.checkpoint import Checkpoint
+from heldout.training.history import History
+from heldout.training.loop import NonFiniteError
+from heldout.training.shared import Shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +32,25 @@ class Job:
         What is fitted; a recipe is settled.
     seed : int
         0 for baselines.
+    until : int or None, default None
+        A rung: trained to this epoch only, its checkpoint left in place. A later job that differs in nothing else goes on
+        from there, to the bits of a fit that was never interrupted; where the checkpoint is lost it starts again, to the
+        same bits. Jobs that differ in nothing else belong into plans that are run one after the other.
     """
 
     candidate: str
     fold: Any
     model: Any
     seed: int = 0
+    until: int | None = None
 
     @property
     def name(self) -> str:
         """What a person calls it."""
-        return f"{self.candidate}, {self.fold.name}" + (
-            f", seed {self.seed}" if isinstance(self.model, BaseRecipe) else ""
-        )
+        if not isinstance(self.model, BaseRecipe):
+            return f"{self.candidate}, {self.fold.name}"
+        rung = "" if self.until is None else f", to epoch {self.until}"
+        return f"{self.candidate}, {self.fold.name}, seed {self.seed}{rung}"
 
 
 class StudyContext(Protocol):
@@ -46,6 +59,11 @@ class StudyContext(Protocol):
     @property
     def checkpoints(self) -> Path:
         """Folder for unfinished fits."""
+        ...
+
+    @property
+    def shared(self) -> Path | None:
+        """Folder for what fits need alike; None if each computes it for itself."""
         ...
 
     def key(self, job: Job) -> str:
@@ -57,6 +75,63 @@ class StudyContext(Protocol):
         ...
 
 
+def checkpoint_of(context: StudyContext, job: Job) -> Checkpoint:
+    """Give the place of an unfinished fit: one for all its rungs.
+
+    Parameters
+    ----------
+    context : StudyContext
+        The study.
+    job : Job
+        The fit, or a rung of it.
+    """
+    return Checkpoint(context.checkpoints / f"{context.key(replace(job, until=None))}.safetensors")
+
+
+def fit_options(context: StudyContext, job: Job) -> dict[str, Any]:
+    """Give what `fit_series` and `fit_text` alike take from a job.
+
+    Parameters
+    ----------
+    context : StudyContext
+        The study.
+    job : Job
+        A fit of a recipe.
+    """
+    places = {"checkpoint": checkpoint_of(context, job), "shared": Shared(context.shared)}
+    return {"seed": job.seed, "until": job.until, **places}
+
+
+def until_of(job: Job) -> dict[str, int]:
+    """Give what the key of a rung holds besides that of the whole fit."""
+    return {} if job.until is None else {"until": job.until}
+
+
+@cache
+def versions(*packages: str) -> dict[str, str]:
+    """Give the installed version of each package; looked up once, for every key of a study holds it."""
+    return {name: version(name) for name in packages}
+
+
+def scores_of(history: History) -> dict[str, Any]:
+    """Give what the history of a fit adds to its scores.
+
+    Parameters
+    ----------
+    history : History
+        Of one fit.
+
+    Returns
+    -------
+    dict
+        ``best_epoch``; ``valid_loss`` and ``train_loss`` of the weights that were kept, in evaluation mode and the units of
+        the loss that is minimised; ``stopped``, whether the fit has ended or a later rung would train it on.
+    """
+    kept = history.epochs[history.best_epoch]
+    losses = {name: kept[name] for name in ("valid_loss", "train_loss")}
+    return {"best_epoch": history.best_epoch, **losses, "stopped": history.stopped}
+
+
 def run_plan(
     context: StudyContext,
     jobs: Sequence[Job],
@@ -65,6 +140,7 @@ def run_plan(
     engine: Engine | None = None,
     on_progress: Callable[[Job, dict[str, Any]], None] | None = None,
     on_finished: Callable[[Job, Finished, bool], None] | None = None,
+    keep_failed: bool = False,
 ) -> list[Finished]:
     """Run the fits of a plan that the ledger does not hold yet.
 
@@ -82,6 +158,9 @@ def run_plan(
         Told (job, dict) of epochs.
     on_finished : callable, optional
         Told (job, result, whether it was there already) of every fit.
+    keep_failed : bool, default False
+        A fit that meets a number that is not finite (`heldout.training.loop.NonFiniteError`) is remembered as one whose
+        ``scores`` are ``failed``, the reason, and ``stopped`` alone; by default it ends the plan.
 
     Returns
     -------
@@ -108,10 +187,12 @@ def run_plan(
         if on_progress:
             on_progress(left[number][0], event)
 
-    for number, result in (engine or InlineEngine()).run(_run, todo, context, progress):
+    task = _run_or_fail if keep_failed else _run
+    for number, result in (engine or InlineEngine()).run(task, todo, context, progress):
         job, key = left[number]
         ledger.add(key, result)
-        Checkpoint(context.checkpoints / f"{key}.safetensors").clear()
+        if job.until is None or result.scores.get("stopped", True):
+            checkpoint_of(context, job).clear()
         result = ledger.get(key) or result  # noqa: PLW2901 - just what a resumed run will read
         done[key] = result
         if on_finished:
@@ -119,8 +200,46 @@ def run_plan(
     return [done[key] for key in keys]
 
 
+@contextmanager
+def kept(engine: Engine | None) -> Iterator[Engine]:
+    """Keep the workers of an engine from one plan to the next, where it has workers: they take seconds to start.
+
+    Parameters
+    ----------
+    engine : Engine or None
+        None takes processes on this machine.
+
+    Yields
+    ------
+    Engine
+        For `run_plan`, with the same context object each time.
+    """
+    engine = LocalEngine() if engine is None else engine
+    with engine.kept() if isinstance(engine, LocalEngine) else nullcontext(engine) as held:
+        yield held
+
+
+def end_study(context: StudyContext) -> None:
+    """Remove what only fits to come would need: checkpoints of rungs that nobody went on from, and what fits share.
+
+    Parameters
+    ----------
+    context : StudyContext
+        Of a study whose result is written. Damaged checkpoints that were moved aside go too.
+    """
+    shutil.rmtree(context.checkpoints, ignore_errors=True)
+    Shared(context.shared).clear()
+
+
 def _run(context: StudyContext, job: Job, report: Callable[[dict[str, Any]], None]) -> Finished:
     return context.run(job, report)
+
+
+def _run_or_fail(context: StudyContext, job: Job, report: Callable[[dict[str, Any]], None]) -> Finished:
+    try:
+        return context.run(job, report)
+    except NonFiniteError as error:
+        return Finished(name=job.name, spec={}, scores={"failed": str(error), "stopped": True})
 
 
 def plan(candidates: Mapping[str, Any], folds: Iterable[Any], seeds: Sequence[int]) -> list[Job]:

@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,9 +24,9 @@ from heldout.data.transforms import last_known, seen_rows
 from heldout.recipe import Recipe
 from heldout.studies.engine import Engine
 from heldout.studies.ledger import Finished, Ledger
-from heldout.studies.plan import Job, plan, run_plan
+from heldout.studies.plan import Job, fit_options, plan, run_plan, scores_of, until_of, versions
 from heldout.studies.scale import Scale, by_moment
-from heldout.training.checkpoint import Checkpoint, dump_tensors
+from heldout.training.checkpoint import dump_tensors
 from heldout.training.fit import fit_series
 from heldout.training.lags import Baseline, LagWindows, thin
 from heldout.training.settle import settle_scale
@@ -38,12 +37,30 @@ MOST_JUDGED = 10_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Context:
-    """What all fits of a study of series share."""
+    """What all fits of a study of series share.
+
+    Attributes
+    ----------
+    data : SeriesData
+        The series.
+    scale : Scale
+        On which all are judged.
+    lookback : int
+        Rows in the windows of baselines, and before the first origin. Recipes may look back less, and have the same origins.
+    checkpoints : Path
+        Folder for unfinished fits.
+    shared : Path or None, default None
+        Folder in which fits leave what others need alike (`heldout.training.shared`); changes no result.
+    keep_models : bool, default True
+        Keep the fitted models; hundreds of them would fill the disk.
+    """
 
     data: SeriesData
     scale: Scale
     lookback: int
     checkpoints: Path
+    shared: Path | None = None
+    keep_models: bool = True
 
     def windows(self) -> LagWindows:
         """Give the windows that baselines see: targets on the scoring scale, past covariates as they are, gaps filled."""
@@ -88,10 +105,9 @@ def _inputs(context: Context, job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "lookback": context.lookback,
         "scale": asdict(context.scale),
-        "versions": {
-            name: version(name) for name in ("heldout", "torch", "numpy", "scikit-learn", "statsmodels")
-        },
+        "versions": versions("heldout", "torch", "numpy", "scikit-learn", "statsmodels"),
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        **until_of(job),
     }
 
 
@@ -115,7 +131,7 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
         these and of training samples: ``held_origin``, ``held_loss``, ``train_origin``, ``train_loss``.
     """
     began = time.perf_counter()
-    data, key = context.data, job_key(context, job)
+    data = context.data
     parts = _parts(context, job.fold)
     windows = context.windows()
     truth = windows.ahead(parts["test"])
@@ -128,16 +144,9 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
         "n_test": len(parts["test"]),
     }
     if isinstance(job.model, Recipe):
-        checkpoint = Checkpoint(context.checkpoints / f"{key}.safetensors")
-        fitted, run = fit_series(
-            data,
-            parts["train"],
-            parts["valid"],
-            job.model,
-            seed=job.seed,
-            checkpoint=checkpoint,
-            report=report,
-        )
+        _check_lookback(context, job.model)
+        how = fit_options(context, job)
+        fitted, run = fit_series(data, parts["train"], parts["valid"], job.model, report=report, **how)
         scored = context.scale.of_model(fitted.predict(data, parts["test"]), data, parts["test"])
         arrays["forecast"] = fitted.point(scored)
         if job.model.loss == "quantile":
@@ -146,8 +155,9 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
             said = context.scale.of_model(fitted.point(fitted.predict(data, rows)), data, rows)
             loss = context.scale.losses(said, windows.ahead(rows))
             arrays |= {f"{part}_origin": rows, f"{part}_loss": loss}
-        history, model = run.epochs, dump_tensors(*fitted.to_file_parts())
-        scores |= {"best_epoch": run.best_epoch, "n_parameters": fitted.n_parameters}
+        history = run.epochs
+        model = dump_tensors(*fitted.to_file_parts()) if context.keep_models else None
+        scores |= {**scores_of(run), "n_parameters": fitted.n_parameters}
     else:
         arrays["forecast"] = job.model.fit(windows, parts["train"], parts["valid"]).predict(
             windows, parts["test"]
@@ -163,6 +173,13 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
         model=model,
         seconds=time.perf_counter() - began,
     )
+
+
+def _check_lookback(context: Context, recipe: Recipe) -> None:
+    if recipe.lookback is None or recipe.lookback > context.lookback:
+        raise InputError(
+            f"a recipe of a study may look back {context.lookback} rows at most, got {recipe.lookback}: the origins are chosen for the longest window"
+        )
 
 
 def _parts(context: Context, fold: Fold) -> dict[str, IntArray]:

@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import torch
 from heldout.data.series import FloatArray, IntArray
 from heldout.data.text_table import TextData
 from heldout.studies.ledger import Finished
-from heldout.studies.plan import Job
+from heldout.studies.plan import Job, fit_options, scores_of, until_of, versions
 from heldout.text_recipe import TextRecipe
-from heldout.training.checkpoint import Checkpoint, dump_tensors
+from heldout.training.checkpoint import dump_tensors
 from heldout.training.lags import thin
 from heldout.training.text import fit_text
 
@@ -36,11 +35,17 @@ class TextContext:
         Rows with the same number stay on one side of a split.
     checkpoints : Path
         Folder for unfinished fits.
+    shared : Path or None, default None
+        Folder in which fits leave what others need alike (`heldout.training.shared`); changes no result.
+    keep_models : bool, default True
+        Keep the fitted models; hundreds of them would fill the disk.
     """
 
     data: TextData
     units: IntArray
     checkpoints: Path
+    shared: Path | None = None
+    keep_models: bool = True
 
     def key(self, job: Job) -> str:
         """Give the SHA-256 of all that a fit's result depends on: texts, rows, model, seed, and what computes it."""
@@ -49,7 +54,6 @@ class TextContext:
     def _inputs(self, job: Job) -> dict[str, Any]:
         fold = {name: _digest(rows) for name, rows in asdict(job.fold).items() if name != "name"}
         recipe = isinstance(job.model, TextRecipe)
-        packages = ("heldout", "torch", "numpy", "scikit-learn", "tokenizers")
         return {
             "data": self.data.fingerprint,
             "fold": {"name": job.fold.name, **fold},
@@ -58,8 +62,9 @@ class TextContext:
             "model": job.model.to_dict() if recipe else repr(job.model),
             "files": {name: _file(path) for name, path in job.model.files().items()} if recipe else {},
             "seed": job.seed,
-            "versions": {name: version(name) for name in packages},
+            "versions": versions("heldout", "torch", "numpy", "scikit-learn", "tokenizers"),
             "cpu": torch.backends.cpu.get_cpu_capability(),
+            **until_of(job),
         }
 
     def run(self, job: Job, report: Callable[[dict[str, Any]], None]) -> Finished:
@@ -79,16 +84,14 @@ class TextContext:
         arrays: dict[str, Any] = {"row": fold.test}
         history, model = [], None
         if isinstance(job.model, TextRecipe):
-            checkpoint = Checkpoint(self.checkpoints / f"{self.key(job)}.safetensors")
             fitted, run = fit_text(
                 self.data,
                 fold.train,
                 fold.valid,
                 job.model,
-                seed=job.seed,
                 units=self.units,
-                checkpoint=checkpoint,
                 report=report,
+                **fit_options(self, job),
             )
             arrays |= {"log_proba": fitted.log_proba(texts), "raw": fitted.log_proba(texts, calibrated=False)}
             seen = fold.train[thin(len(fold.train), _MOST_TRAIN)]
@@ -96,9 +99,10 @@ class TextContext:
                 "train_row": seen,
                 "train_loss": self.losses(fitted.log_proba(self._texts(seen)), seen),
             }
-            history, model = run.epochs, dump_tensors(*fitted.to_file_parts())
+            history = run.epochs
+            model = dump_tensors(*fitted.to_file_parts()) if self.keep_models else None
             scores |= {
-                "best_epoch": run.best_epoch,
+                **scores_of(run),
                 "n_parameters": fitted.n_parameters,
                 "temperature": fitted.temperatures[0],
             }

@@ -19,6 +19,7 @@ from heldout.training.intervals import Conformal, window_spread
 from heldout.training.loop import History, Report, forecast, train
 from heldout.training.losses import n_outputs
 from heldout.training.settle import augmentation_of, settle, settle_scale
+from heldout.training.shared import Shared
 from heldout.training.shortcut import shrink, start_from_ridge
 
 
@@ -279,15 +280,17 @@ class SeriesModel:
             raise ModelFileError(f"the model file does not describe a model: {error}") from error
 
 
-def fit_series(
+def fit_series(  # noqa: PLR0913 - each is a part of the fit that the caller alone knows
     data: SeriesData,
     train_rows: IntArray,
     valid_rows: IntArray,
     recipe: Recipe,
     *,
     seed: int = 0,
+    until: int | None = None,
     checkpoint: Checkpoint | None = None,
     report: Report | None = None,
+    shared: Shared | None = None,
 ) -> tuple[SeriesModel, History]:
     """Fit one forecaster: prepare on the training rows, cut windows, train, keep the best weights.
 
@@ -302,10 +305,14 @@ def fit_series(
         How; what it leaves open is settled by `settle`.
     seed : int, default 0
         Decides starting weights, orders and masks.
+    until : int, optional
+        Train to this epoch at most, for now; a later call with the same checkpoint goes on to the same bits.
     checkpoint : Checkpoint, optional
         Lets a killed fit go on from its last epoch.
     report : callable, optional
         Told of every epoch.
+    shared : Shared, optional
+        Holds what other fits to the same rows have computed, and gets what this one does; changes no bit.
 
     Returns
     -------
@@ -350,8 +357,10 @@ def fit_series(
         network = Network(shape, recipe, generator=torch.Generator().manual_seed(seed))
     rows = torch.from_numpy(train_rows), torch.from_numpy(valid_rows)
     if network.shortcut is not None and recipe.shortcut == "ridge":
-        start_from_ridge(network, windows, *rows, recipe)
-    history = train(network, windows, *rows, recipe, seed=seed, checkpoint=checkpoint, report=report)
+        start_from_ridge(network, windows, *rows, recipe, shared=shared or Shared())
+    history = train(
+        network, windows, *rows, recipe, seed=seed, until=until, checkpoint=checkpoint, report=report
+    )
     if recipe.shrink and recipe.shortcut == "ridge":
         shrink(network, windows, rows[1], recipe)
     task = {

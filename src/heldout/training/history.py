@@ -18,6 +18,8 @@ class History:
         penalties, scaled units), ``lr``.
     best_epoch : int
         The epoch whose weights are kept.
+    stopped : bool
+        The fit has ended, by early stopping or at ``max_epochs``; False where it was only trained ``until`` some epoch.
 
     Examples
     --------
@@ -29,6 +31,7 @@ class History:
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
+    stopped: bool = True
 
     def plot(self) -> Any:
         """Draw both losses on one scale, the kept epoch marked.

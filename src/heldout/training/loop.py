@@ -15,9 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from heldout.augment.mixup import Augmented
 from heldout.base_recipe import BaseRecipe
-from heldout.check import FitError, InputError
+from heldout.check import FitError, InputError, check_number
 from heldout.data.windows import Batch, Source
-from heldout.nn.networks import Network
 from heldout.nn.penalties import (
     activation_penalty,
     l2_penalty,
@@ -28,8 +27,11 @@ from heldout.nn.penalties import (
 )
 from heldout.nn.text import TextNetwork
 from heldout.training.checkpoint import Checkpoint
+from heldout.training.evaluation import AnyNetwork, scaled
+from heldout.training.evaluation import evaluate as evaluate
+from heldout.training.evaluation import forecast as forecast
+from heldout.training.evaluation import spread as spread
 from heldout.training.history import History as History
-from heldout.training.lags import thin
 from heldout.training.losses import sample_losses
 from heldout.training.optimizers import (
     clip_gradients,
@@ -40,16 +42,14 @@ from heldout.training.optimizers import (
 from heldout.training.settle import augmentation_of
 from heldout.training.stopping import EarlyStopping
 
-AnyNetwork = Network | TextNetwork
 Report = Callable[[dict[str, Any]], None]
-_EVAL_BATCH = 1024
 
 
 class NonFiniteError(FitError):
     """A loss or a gradient was not finite; the weights are still those of the step before."""
 
 
-def train(
+def train(  # noqa: PLR0913 - each is a part of the fit that the caller alone knows
     network: AnyNetwork,
     source: Source,
     train_rows: Tensor,
@@ -57,6 +57,7 @@ def train(
     recipe: BaseRecipe,
     *,
     seed: int = 0,
+    until: int | None = None,
     checkpoint: Checkpoint | None = None,
     report: Report | None = None,
 ) -> History:
@@ -75,8 +76,11 @@ def train(
         How.
     seed : int, default 0
         Decides orders and masks.
+    until : int, optional
+        Train to this epoch at most, for now: learning rates are those of a fit of ``max_epochs``. A later call with the
+        same checkpoint goes on from there, and ends with the bits of a fit that was not interrupted.
     checkpoint : Checkpoint, optional
-        Written after every epoch, read at the start.
+        Written after every epoch, read at the start; one that is past ``until`` already is not used.
     report : callable, optional
         Called after every epoch with a small dict.
 
@@ -89,16 +93,18 @@ def train(
     NonFiniteError
         If a loss or gradient is not finite, before the step that would spoil the weights.
     InputError
-        If the checkpoint belongs to another recipe or seed.
+        If the checkpoint belongs to another recipe or seed, or ``until`` is below 0.
     """
     recipe = recipe.resolved()
+    check_number("until", until or 0, 0, math.inf)
     run = _Run(network, recipe, seed)
-    epoch = run.restore(checkpoint) if checkpoint else 0
+    last = recipe.max_epochs if until is None else min(until, recipe.max_epochs)
+    epoch = run.restore(checkpoint, last) if checkpoint else 0
     watched = (
         spread(valid_rows, recipe.valid_samples),
         spread(train_rows, min(len(valid_rows), recipe.valid_samples)),
     )
-    while not run.stopping.stop and epoch <= recipe.max_epochs:
+    while not run.stopping.stop and epoch <= last:
         lr = learning_rate(recipe, epoch)
         if epoch > 0:
             run.train_epoch(source, train_rows, epoch, lr)
@@ -116,6 +122,7 @@ def train(
             )
         epoch += 1
     run.finish()
+    run.history.stopped = run.stopping.stop or epoch > recipe.max_epochs
     return run.history
 
 
@@ -184,7 +191,7 @@ class _Run:
             generator=self.generator,
             **mixed,
         )
-        said = _scaled(output.forecast, batch)
+        said = scaled(output.forecast, batch)
         loss = drawn.losses(
             lambda y: sample_losses(said, y, recipe, smoothing=recipe.label_smoothing), batch.weight
         ).mean()
@@ -269,8 +276,8 @@ class _Run:
         }
         checkpoint.save(tensors, metadata)
 
-    def restore(self, checkpoint: Checkpoint) -> int:
-        """Go back to the last epoch written and give the number of the next; 0 if there is none."""
+    def restore(self, checkpoint: Checkpoint, last: int) -> int:
+        """Go back to the last epoch written and give the number of the next; 0 if there is none, or it is later than wanted."""
         loaded = checkpoint.load()
         if loaded is None:
             return 0
@@ -279,6 +286,8 @@ class _Run:
             raise InputError(
                 f"the checkpoint {checkpoint.path} belongs to another recipe or seed: remove it or name another file"
             )
+        if metadata["epoch"] > last:
+            return 0
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
@@ -316,73 +325,6 @@ def learning_rate(recipe: BaseRecipe, epoch: int) -> float:
     if recipe.schedule == "exponential":
         return recipe.lr * recipe.lr_decay**done
     return recipe.lr
-
-
-@torch.no_grad()
-def evaluate(network: AnyNetwork, source: Source, rows: Tensor, recipe: BaseRecipe) -> Tensor:
-    """Loss of each sample in evaluation mode, times its weight where there is one: no dropout, no penalty, no smoothing.
-
-    Parameters
-    ----------
-    network, source, rows, recipe
-        As in `train`.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-    """
-    network.eval()
-    losses = torch.empty(len(rows))
-    for places in source.batches(rows, _EVAL_BATCH):
-        batch = source.gather(rows[places])
-        output = network(batch.x, future=batch.future, static=batch.static, lengths=batch.lengths)
-        losses[places] = _weighted(sample_losses(_scaled(output.forecast, batch), batch.y, recipe), batch)
-    return losses
-
-
-@torch.no_grad()
-def forecast(
-    network: AnyNetwork, source: Source, rows: Tensor, *, masks: torch.Generator | None = None
-) -> Tensor:
-    """What the network says, in evaluation mode, with the window's normalisation undone.
-
-    Parameters
-    ----------
-    network, source, rows
-        As in `train`; labels are not read.
-    masks : torch.Generator, optional
-        Keeps the random masks of the LSTM and the head on, as in training, and draws them.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, S, K, Q), float64
-    """
-    network.eval()
-    network.training = network.lstm.training = masks is not None
-    parts, order = [], []
-    for places in source.batches(rows, _EVAL_BATCH):
-        batch = source.gather(rows[places], labelled=False)
-        output = network(
-            batch.x, future=batch.future, static=batch.static, lengths=batch.lengths, generator=masks
-        )
-        out = _scaled(output.forecast, batch).double()
-        parts.append(out + batch.offset[..., None] if batch.offset is not None else out)
-        order.append(places)
-    network.eval()
-    return torch.cat(parts)[torch.cat(order).argsort()]
-
-
-def _scaled(out: Tensor, batch: Batch) -> Tensor:
-    return out * batch.scale[..., None] if batch.scale is not None else out
-
-
-def _weighted(losses: Tensor, batch: Batch) -> Tensor:
-    return losses if batch.weight is None else losses * batch.weight
-
-
-def spread(rows: Tensor, most: int) -> Tensor:
-    """Give at most ``most`` of the rows, one from each of as many equal stretches."""
-    return rows[torch.from_numpy(thin(len(rows), most))] if len(rows) > most else rows
 
 
 def _mix(*numbers: int) -> int:

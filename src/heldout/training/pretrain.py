@@ -15,6 +15,7 @@ from heldout.nn.text import TextNetwork
 from heldout.text_recipe import TextRecipe
 from heldout.training.loop import Report
 from heldout.training.optimizers import clip_gradients, make_optimizers
+from heldout.training.shared import Parts, Shared, key_of
 
 _CANDIDATES = 2000  # words that compete with the right ones of a batch, at most
 _HELD = 0.1  # share of the texts on which the guesses are measured
@@ -198,6 +199,37 @@ def pretrain(
     reader.load_state_dict(best)
     network.eval()
     return losses
+
+
+def share_pretrained(
+    shared: Shared,
+    network: TextNetwork,
+    vocabulary: Vocabulary,
+    texts: Sequence[str],
+    recipe: TextRecipe,
+    *,
+    seed: int,
+    report: Report | None = None,
+) -> None:
+    """Do what `pretrain` does, once for all rungs of a fit.
+
+    Parameters
+    ----------
+    shared : Shared
+        Holds the weights where an earlier rung left them.
+    network, vocabulary, texts, recipe, seed, report
+        As for `pretrain`.
+    """
+
+    def make() -> Parts:
+        pretrain(network, vocabulary, texts, recipe, seed=seed, report=report)
+        return {name: value.numpy() for name, value in network.state_dict().items()}, {}
+
+    start = list(network.state_dict().values())
+    key = key_of("pretrained", list(texts), vocabulary.to_json(), recipe.to_dict(), seed, *start)
+    found, _ = shared.get(key, make)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in found.items()})
+    network.eval()
 
 
 @torch.no_grad()

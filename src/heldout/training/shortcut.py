@@ -12,13 +12,20 @@ from heldout.nn.networks import Network, Shortcut
 from heldout.recipe import Recipe
 from heldout.training.loop import evaluate, spread
 from heldout.training.ridge import MAX_FEATURES, MAX_ROWS, fit_ridge
+from heldout.training.shared import Parts, Shared, key_of
 
 _RIDGE_BLOCK = 4096
 _SHRINK_BLOCK = 20
 
 
 def start_from_ridge(
-    network: Network, windows: Windows, train_rows: Tensor, valid_rows: Tensor, recipe: Recipe
+    network: Network,
+    windows: Windows,
+    train_rows: Tensor,
+    valid_rows: Tensor,
+    recipe: Recipe,
+    *,
+    shared: Shared,
 ) -> None:
     """Set the shortcut to the ridge solution on the training rows; it is then held fixed.
 
@@ -34,9 +41,31 @@ def start_from_ridge(
         Origins.
     recipe : Recipe
         ``loss``, ``quantiles``.
+    shared : Shared
+        May hold the solution of another fit to the same windows, of whatever size and seed.
     """
     shortcut, shape = network.shortcut, network.shape
     assert shortcut is not None
+    quantiles = recipe.quantiles if recipe.loss == "quantile" else ()
+
+    def solve() -> Parts:
+        _solve(network, windows, (train_rows, valid_rows), quantiles)
+        return {name: value.numpy() for name, value in shortcut.state_dict().items()}, {}
+
+    about = [network.shared, shape._asdict(), windows.lookback, windows.window_norm, quantiles]
+    seen = (windows.inputs, windows.level, windows.steps, windows.differenced, train_rows, valid_rows)
+    found, _ = shared.get(key_of("ridge start", about, *seen), solve)
+    shortcut.load_state_dict({name: torch.from_numpy(value) for name, value in found.items()})
+    shortcut.requires_grad_(False)
+
+
+def _solve(
+    network: Network, windows: Windows, rows: tuple[Tensor, Tensor], quantiles: Sequence[float]
+) -> None:
+    """Put the ridge solution into the shortcut."""
+    shortcut, shape = network.shortcut, network.shape
+    assert shortcut is not None
+    train_rows, valid_rows = rows
     parts = spread(train_rows, MAX_ROWS), spread(valid_rows, MAX_ROWS)
     for number in range(len(shortcut.weight)):
         targets = list(range(shape.n_targets)) if network.shared else [number]
@@ -52,14 +81,13 @@ def start_from_ridge(
         found, which = min(zip(fits, choices, strict=True), key=lambda pair: pair[0].valid_loss)
         weight = torch.from_numpy(found.coefficients).float()[:, :, None]  # the same for all quantiles
         levels = torch.zeros(shape.n_outputs)
-        if recipe.loss == "quantile":
+        if quantiles:
             blocks = _features_and_labels(shortcut, windows, parts[0], targets, which)
             errors = np.concatenate([y - x @ found.coefficients - found.intercept for x, y in blocks])
-            levels = torch.from_numpy(np.quantile(errors, recipe.quantiles)).float()
+            levels = torch.from_numpy(np.quantile(errors, quantiles)).float()
         with torch.no_grad():
             shortcut.weight[number, which] = weight.expand(-1, -1, shape.n_outputs).flatten(1)
             shortcut.bias[number] = (torch.from_numpy(found.intercept).float()[:, None] + levels).flatten()
-    shortcut.requires_grad_(False)
 
 
 def _features_and_labels(

@@ -19,10 +19,11 @@ from heldout.nn.text import TextNetwork
 from heldout.text_recipe import TextRecipe
 from heldout.training.checkpoint import Checkpoint, ModelFileError, check_kind
 from heldout.training.loop import History, Report, forecast, train
-from heldout.training.pretrain import pretrain, read_corpus
+from heldout.training.pretrain import read_corpus, share_pretrained
+from heldout.training.shared import Shared
 from heldout.training.temperature import fit_mixture, fit_temperature
 from heldout.training.text_epochs import augmented
-from heldout.training.text_linear import TextLinear, fit_text_linear
+from heldout.training.text_linear import TextLinear, share_text_linear
 from heldout.training.word_vectors import Start, WordVectors, read_word_vectors
 
 KIND = "heldout text model"
@@ -202,10 +203,12 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
     recipe: TextRecipe,
     *,
     seed: int = 0,
+    until: int | None = None,
     units: IntArray | None = None,
     weight: FloatArray | None = None,
     checkpoint: Checkpoint | None = None,
     report: Report | None = None,
+    shared: Shared | None = None,
 ) -> tuple[TextModel, History]:
     """Fit: learn vocabulary and linear part on the training rows, train a network on top, keep its best weights.
 
@@ -220,6 +223,8 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
         How.
     seed : int, default 0
         Decides starting weights, orders, masks and variants.
+    until : int, optional
+        Train to this epoch at most, for now; a later call with the same checkpoint goes on to the same bits.
     units : array of shape (n,), int64, optional
         Texts with the same number stay together where the linear part is cross-fitted; by default those of the same words.
     weight : array of shape (n,), optional
@@ -228,6 +233,8 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
         Written after every epoch, read at the start.
     report : callable, optional
         Called after every epoch with a small dict.
+    shared : Shared, optional
+        Holds what other fits to the same rows have computed, and gets what this one does; changes no bit.
 
     Returns
     -------
@@ -248,7 +255,7 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
     >>> model.predict_proba(["good film"]).argmax()
     np.int64(1)
     """
-    recipe = recipe.resolved()
+    recipe, shared = recipe.resolved(), shared or Shared()
     judged = len(valid_rows) > 0
     if not judged:
         recipe, valid_rows = replace(recipe, patience=None, restore_best=False), train_rows
@@ -264,7 +271,7 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
     linear, logits = None, None
     if recipe.shortcut != "none":
         rows = np.concatenate([train_rows, valid_rows]) if judged else train_rows
-        linear, logits = _fit_linear(data, rows, weights if judged else weights[:1], units)
+        linear, logits = _fit_linear(data, rows, weights if judged else weights[:1], units, shared)
         logits = logits if judged else np.concatenate([logits, logits])
     source = TokenSource(
         tokens=vocabulary.encode([*own[0], *own[1]], max_length=recipe.max_length),
@@ -279,11 +286,13 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
         recipe, len(vocabulary), vectors, np.bincount(labels_of[0], weights[0], len(classes)), seed
     )
     if recipe.pretrain_epochs:
-        pretrain(network, vocabulary, corpus or own[0], recipe, seed=seed, report=report)
+        share_pretrained(shared, network, vocabulary, corpus or own[0], recipe, seed=seed, report=report)
     known = vectors is not None or recipe.pretrain_epochs > 0
     meant = network.embedding.weight.detach().numpy() if known else None
-    drawn = augmented(source, own, vocabulary, recipe, meant)
-    history = train(network, drawn, first, second, recipe, seed=seed, checkpoint=checkpoint, report=report)
+    drawn = augmented(source, own, vocabulary, recipe, meant, shared=shared)
+    history = train(
+        network, drawn, first, second, recipe, seed=seed, until=until, checkpoint=checkpoint, report=report
+    )
     network.requires_grad_(False).eval()
     beside = logits[len(train_rows) :] if logits is not None and recipe.shortcut == "tfidf" else None
     said = forecast(network, source, second)[:, 0, 0].numpy()
@@ -293,7 +302,7 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
 
 
 def _fit_linear(
-    data: TextData, rows: IntArray, weights: list[FloatArray], units: IntArray | None
+    data: TextData, rows: IntArray, weights: list[FloatArray], units: IntArray | None, shared: Shared
 ) -> tuple[TextLinear, FloatArray]:
     """The linear model of training and validation texts, and what it says of each when fitted without it.
 
@@ -301,12 +310,12 @@ def _fit_linear(
     seed of the fit, it is the same, so that networks of several seeds have one linear model.
     """
     assert data.labels is not None
-    return fit_text_linear(
+    return share_text_linear(
+        shared,
         [data.texts[row] for row in rows],
         data.labels[rows],
         np.concatenate(weights),
         len(data.classes),
-        seed=0,
         units=None if units is None else units[rows],
     )
 

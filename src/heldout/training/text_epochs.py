@@ -18,7 +18,8 @@ from heldout.data.text import PAD, UNK, Tokens, Vocabulary
 from heldout.data.token_batches import TokenSource
 from heldout.data.windows import Batch, Source
 from heldout.text_recipe import TextRecipe
-from heldout.training.text_linear import TextLinear, fit_text_linear
+from heldout.training.shared import Shared
+from heldout.training.text_linear import TextLinear, share_text_linear
 
 
 class Variants:
@@ -147,6 +148,8 @@ def augmented(
     vocabulary: Vocabulary,
     recipe: TextRecipe,
     word_vectors: FloatArray | None,
+    *,
+    shared: Shared | None = None,
 ) -> Source:
     """Give the source that a recipe's augmentation asks for; the texts as they are where it asks for none.
 
@@ -160,12 +163,15 @@ def augmented(
         Of the fit.
     word_vectors : array of shape (n_words, E), or None
         Vectors that mean something, from a file or from pretraining, for ``alpha_nn``.
+    shared : Shared, optional
+        Holds what other fits to the same texts have computed.
     """
     if not recipe.augments:
         return base
     labels = base.labels[: len(texts[0])]
     # Not the shortcut, which knows the labels of the validation texts.
-    linear, _ = fit_text_linear(texts[0], labels, np.ones(len(labels)), int(base.labels.max()) + 1, seed=0)
+    n_classes = int(base.labels.max()) + 1
+    linear, _ = share_text_linear(shared or Shared(), texts[0], labels, np.ones(len(labels)), n_classes)
     return AugmentedTexts(
         base,
         Variants(

@@ -20,6 +20,7 @@ from heldout.check import InputError, check_number
 from heldout.data.series import FloatArray, IntArray
 from heldout.data.text import SPECIAL, WORD, Vocabulary, check_texts
 from heldout.training.checkpoint import ModelFileError
+from heldout.training.shared import Parts, Shared, key_of
 from heldout.training.text_folds import (
     INVERSE_PENALTIES,
     Logistic,
@@ -333,3 +334,33 @@ def fit_text_linear(
         terms, tfidf.idf_, model.coefficients, model.intercept, model.classes, len(texts), chosen
     )
     return linear, logits
+
+
+def share_text_linear(
+    shared: Shared,
+    texts: Sequence[str],
+    labels: IntArray,
+    weight: FloatArray,
+    n_classes: int,
+    *,
+    units: IntArray | None = None,
+) -> tuple[TextLinear, FloatArray]:
+    """Give `fit_text_linear` with seed 0, from what other fits have left where the arguments are the same.
+
+    Parameters
+    ----------
+    shared : Shared
+        Holds them.
+    texts, labels, weight, n_classes, units
+        As for `fit_text_linear`.
+    """
+
+    def make() -> Parts:
+        linear, logits = fit_text_linear(texts, labels, weight, n_classes, seed=0, units=units)
+        tensors, metadata = linear.to_file_parts()
+        return {name: value.numpy() for name, value in tensors.items()} | {"logits": logits}, metadata
+
+    of = [labels, weight, n_classes, units]
+    arrays, metadata = shared.get(key_of("text linear", list(texts), *of), make)
+    tensors = {name: torch.from_numpy(value) for name, value in arrays.items() if name != "logits"}
+    return TextLinear.from_file_parts(tensors, metadata), arrays["logits"]
