@@ -4,8 +4,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +14,7 @@ from heldout.training.checkpoint import Checkpoint
 from heldout.training.history import History
 from heldout.training.loop import NonFiniteError
 from heldout.training.shared import Shared
+from heldout.training.shared import versions as versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +104,6 @@ def fit_options(context: StudyContext, job: Job) -> dict[str, Any]:
 def until_of(job: Job) -> dict[str, int]:
     """Give what the key of a rung holds besides that of the whole fit."""
     return {} if job.until is None else {"until": job.until}
-
-
-@cache
-def versions(*packages: str) -> dict[str, str]:
-    """Give the installed version of each package; looked up once, for every key of a study holds it."""
-    return {name: version(name) for name in packages}
 
 
 def scores_of(history: History) -> dict[str, Any]:

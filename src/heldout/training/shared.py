@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from heldout.training.checkpoint import ModelFileError, load_tensors, save_tenso
 
 Parts = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 """Named arrays, and metadata of what JSON can hold."""
-_PACKAGES = ("heldout", "torch", "numpy", "scikit-learn")
 
 
 class Shared:
@@ -84,6 +84,12 @@ class Shared:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@cache
+def versions(*packages: str) -> dict[str, str]:
+    """Give the installed version of each package; looked up once, for every key holds it."""
+    return {name: version(name) for name in packages}
+
+
 def key_of(*parts: object) -> str:
     """Give the SHA-256 of some values and of the versions that compute with them.
 
@@ -103,7 +109,9 @@ def key_of(*parts: object) -> str:
     False
     """
     digest = hashlib.sha256()
-    about = {name: version(name) for name in _PACKAGES} | {"cpu": torch.backends.cpu.get_cpu_capability()}
+    about = versions("heldout", "torch", "numpy", "scikit-learn") | {
+        "cpu": torch.backends.cpu.get_cpu_capability()
+    }
     for part in (about, *parts):
         array = part.detach().numpy() if isinstance(part, Tensor) else part
         if isinstance(array, np.ndarray):
