@@ -139,7 +139,7 @@ def _fit_series(  # noqa: PLR0913 - the arguments of `fit`
             "data": describe_data(data, model.prepare),
             "series": fits.by_series(),
             "splits": folds.parts,
-            "command": command or _call(source, run, test),
+            "command": command or run.call("fit", source, config, test),
             "environment": environment(),
         }
         resolved = replace(config, data=task.data_options, recipe=task.recipe)
@@ -154,19 +154,10 @@ def _fit_texts(source: object, config: TextConfig, *, test: object, **how: Any) 
         if error.name not in ("tokenizers", "datasketch"):
             raise
         raise InputError(f"texts need the package {error.name}: pip install 'heldout[text]'") from error
-    return fit_texts(source, config, test=test, call=_call, **how)
+    return fit_texts(source, config, test=test, **how)
 
 
 def _overfit(task: Task, context: Context, inside: list[Finished]) -> dict[str, Any]:
     if task.inside is None:
         return {"why_not": "the training period is too short to hold blocks of it out"}
     return optimism_and_drift(context, task.inside, inside[0])
-
-
-def _call(source: object, run: Run, test: object, kind: str = "Config") -> str:
-    """What repeats a run from Python."""
-    table = repr(str(source)) if isinstance(source, str | Path) else "table"
-    parts = [table, f"heldout.{kind}.read({str(run.path / 'config.toml')!r})"]
-    if test is not None:
-        parts.append(f"test={str(test)!r}" if isinstance(test, str | Path) else "test=test")
-    return f"heldout.fit({', '.join(parts)}, out={str(run.path)!r})"

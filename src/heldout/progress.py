@@ -13,9 +13,11 @@ from rich.table import Table
 
 from heldout.base_recipe import BaseRecipe
 from heldout.check import visible
+from heldout.studies.cost import Costs, duration, work_of
 from heldout.studies.ledger import Finished
 from heldout.studies.plan import Job
 
+_INPUTS = 8  # taken for the columns of any table: only the proportions between fits matter
 _HEARTBEAT = 10.0  # seconds between lines about running fits where there is no terminal
 _SCORES = ("mse", "mae", "log loss", "accuracy")
 
@@ -41,7 +43,9 @@ class Display:
         self.workers = workers
         self.jobs: list[Job] = []
         self.done: set[str] = set()
-        self.seconds: dict[str, list[float]] = {}
+        self.seconds: dict[str, list[float]] = {}  # of baselines, by name
+        self.costs = Costs()  # of recipes
+        self.samples: dict[str, int] = {}  # that train, by fold
         self.running: dict[str, tuple[float, dict[str, Any]]] = {}
         self.spoke = time.monotonic()
         self.bar = Progress(
@@ -73,10 +77,10 @@ class Display:
         self.console.print(f"[dim]·[/dim] {escape(visible(text))}", soft_wrap=True)
 
     def begin(self, jobs: list[Job]) -> None:
-        """Take the plan."""
-        self.jobs = jobs
+        """Take the plan, or what it has grown or shrunk to."""
+        first, self.jobs = not self.jobs, jobs
         self.bar.update(self.task, total=len(jobs))
-        if not self.console.is_terminal:
+        if first and not self.console.is_terminal:
             self.console.print(f"{len(jobs)} fits on {self.workers} worker{'s' if self.workers > 1 else ''}")
 
     def epoch(self, job: Job, event: dict[str, Any]) -> None:
@@ -84,13 +88,18 @@ class Display:
         since, _ = self.running.get(job.name, (time.monotonic(), {}))
         self.running[job.name] = since, event
         if not self.console.is_terminal and time.monotonic() - self.spoke > _HEARTBEAT:
-            self._say(f"running: {job.name}: {_losses(event)}")
+            left = f"; {self._left()}" if self._left() else ""
+            self._say(f"running: {job.name}: {_losses(event)}{left}")
 
     def finished(self, job: Job, result: Finished, was_there: bool) -> None:  # noqa: FBT001 - the listener's signature
         """Take a result."""
         self.running.pop(job.name, None)
         self.done.add(job.name)
-        if not was_there:
+        if "n_train" in result.scores:
+            self.samples[job.fold.name] = result.scores["n_train"]
+        if not was_there and isinstance(job.model, BaseRecipe):
+            self.costs.add(self._work(job), result.seconds)
+        elif not was_there:
             self.seconds.setdefault(job.candidate, []).append(result.seconds)
         self.bar.update(self.task, completed=len(self.done), left=self._left())
         if not self.console.is_terminal:
@@ -103,14 +112,20 @@ class Display:
         self.spoke = time.monotonic()
         self.console.print(escape(visible(text)), soft_wrap=True)
 
+    def _work(self, job: Job) -> float:
+        """How much work a fit is beside others: where its fold has not been seen, as in a usual one."""
+        usual = sum(self.samples.values()) // max(len(self.samples), 1)
+        return work_of(job.model, self.samples.get(job.fold.name, usual), _INPUTS, epochs=job.until)
+
     def _left(self) -> str:
-        """Mean time of the finished fits of each candidate, over what is left of it."""
+        """What the fits to come will take, by those that are done."""
         left = [job for job in self.jobs if job.name not in self.done]
-        known = {name: sum(values) / len(values) for name, values in self.seconds.items()}
-        if any(job.candidate not in known for job in left if isinstance(job.model, BaseRecipe)):
+        works = [self._work(job) for job in left if isinstance(job.model, BaseRecipe)]
+        if works and not self.costs.known:
             return ""
-        seconds = sum(known.get(job.candidate, 0.0) for job in left) / self.workers
-        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+        known = {name: sum(values) / len(values) for name, values in self.seconds.items()}
+        others = sum(known.get(job.candidate, 0.0) for job in left) / self.workers
+        return f"about {duration(self.costs.total(works, self.workers) + others)} left"
 
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))

@@ -10,7 +10,6 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-import loky
 import numpy as np
 
 from heldout.answers import asked, find_answer
@@ -23,7 +22,7 @@ from heldout.files import write_atomically
 from heldout.listener import Listener, Silent
 from heldout.runs import Run, environment
 from heldout.search import Search
-from heldout.studies.allowance import TYPICAL_BASELINE
+from heldout.studies.allowance import TYPICAL_BASELINE, workers_of
 from heldout.studies.capacity import optimism, outer_rows, rows_of
 from heldout.studies.cost import Budget, Costs, parse_budget, sentence, work_of
 from heldout.studies.engine import Engine, InlineEngine
@@ -112,7 +111,7 @@ def reduce_capacity(  # noqa: PLR0913 - the one entry point
             scores = study.scores(_settle_effort(study, limit, run)) | {
                 "run": str(run.path),
                 "options": options,
-                "command": command or _call(source, config, run, test),
+                "command": command or run.call("reduce_capacity", source, config, test),
                 "environment": environment(),
             }
         scores["sentence"] = sentence_of(scores)
@@ -129,7 +128,7 @@ class _Study:
         self, search: Search, plan: str, rule: str, ledger: Ledger, engine: Engine, listener: Listener
     ) -> None:
         self.search, self.plan, self.rule = search, plan, rule
-        self.listener, self.workers = listener, _workers(engine)
+        self.listener, self.workers = listener, workers_of(engine)
         self.done: dict[str, Job] = {}
         self.start, said = _start(search)
         self.notes = (*search.notes, said)
@@ -335,18 +334,3 @@ def _too_small(limit: Budget, needs: str) -> InputError:
         f"a budget of {limit} is too small: the least that can be compared here is {needs}; raise it, or start smaller "
         "with hidden_size"
     )
-
-
-def _workers(engine: Engine) -> int:
-    if isinstance(engine, InlineEngine):
-        return 1
-    return getattr(engine, "workers", None) or int(loky.cpu_count())
-
-
-def _call(source: object, config: Config | TextConfig, run: Run, test: object) -> str:
-    """What repeats a run from Python."""
-    table = repr(str(source)) if isinstance(source, str | Path) else "table"
-    parts = [table, f"heldout.{type(config).__name__}.read({str(run.path / 'config.toml')!r})"]
-    if test is not None:
-        parts.append(f"test={str(test)!r}" if isinstance(test, str | Path) else "test=test")
-    return f"heldout.reduce_capacity({', '.join(parts)}, out={str(run.path)!r})"

@@ -189,6 +189,14 @@ class Run:
         write_atomically(self.path / "chosen.toml", chosen.to_toml().encode())
         write_atomically(self.path / "scores.json", _json(scores))
 
+    def call(self, function: str, source: object, config: BaseConfig, test: object) -> str:
+        """Give the line of Python that repeats the run; data frames are called ``table`` and ``test`` in it."""
+        table = repr(str(source)) if isinstance(source, str | Path) else "table"
+        parts = [table, f"heldout.{type(config).__name__}.read({str(self.path / 'config.toml')!r})"]
+        if test is not None:
+            parts.append(f"test={str(test)!r}" if isinstance(test, str | Path) else "test=test")
+        return f"heldout.{function}({', '.join(parts)}, out={str(self.path)!r})"
+
     def scores(self) -> dict[str, Any]:
         """Read ``scores.json``.
 

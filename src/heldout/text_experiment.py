@@ -3,7 +3,7 @@
 read -> split (sealed test, folds) -> fit everything on every fold -> score -> run directory
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,6 @@ def fit_texts(  # noqa: PLR0913 - the arguments of `heldout.fit`
     gate: str | None = None,
     test: object = None,
     command: str | None = None,
-    call: Callable[..., str],
 ) -> TextResult:
     """Fit a regularised LSTM to labelled texts and find out, honestly, what it is worth; see `heldout.fit`.
 
@@ -80,7 +79,7 @@ def fit_texts(  # noqa: PLR0913 - the arguments of `heldout.fit`
             listener.note(text)
         result = fits.result(run, list(task.candidates), [*task.notes, *found], model, looks=looks)
         scores = result.to_dict() | fits.evidence(model) | _summary(task, fits, model)
-        scores |= {"command": command or call(source, run, test, "TextConfig"), "environment": environment()}
+        scores |= {"command": command or run.call("fit", source, config, test), "environment": environment()}
         run.save(replace(config, recipe=task.recipe), model, scores, fits.predictions())
     return result
 

@@ -18,7 +18,7 @@ from heldout.check import InputError, check_number
 from heldout.config import Config, TextConfig
 from heldout.listener import Listener, Silent
 from heldout.plots.values import plural
-from heldout.runs import Run, environment
+from heldout.runs import environment
 from heldout.search import Search
 from heldout.studies.allowance import BRACKET, TYPICAL_BASELINE, Allowance, rung_work, workers_of
 from heldout.studies.capacity import optimism
@@ -127,7 +127,7 @@ def tune(  # noqa: PLR0913 - the one entry point
             scores = study.scores(wanted) | {
                 "options": options,
                 "run": str(run.path),
-                "command": command or _call(source, run, test),
+                "command": command or run.call("tune", source, config, test),
                 "environment": environment(),
             }
         scores["sentence"] = sentence_of(scores)
@@ -388,12 +388,3 @@ def _read_space(space: Space | Mapping[str, Any] | str | Path | None) -> Space |
     if space is None or isinstance(space, Space):
         return space
     return Space.read(space) if isinstance(space, str | Path) else Space(space)
-
-
-def _call(source: object, run: Run, test: object) -> str:
-    """What repeats a run from Python."""
-    table = repr(str(source)) if isinstance(source, str | Path) else "table"
-    parts = [table, f"heldout.Config.read({str(run.path / 'config.toml')!r})"]
-    if test is not None:
-        parts.append(f"test={str(test)!r}" if isinstance(test, str | Path) else "test=test")
-    return f"heldout.tune({', '.join(parts)}, out={str(run.path)!r})"
