@@ -261,3 +261,13 @@ def test_a_result_is_read_back_from_its_directory(finished):
     again = CapacityResult(folder, json.loads((folder / "scores.json").read_text()))
     assert again.sentence == result.sentence
     assert again.tables() == result.tables()
+
+
+def test_what_is_refused_before_the_first_fit_leaves_nothing_behind(tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for out in (tmp_path / "new", mine):
+        with pytest.raises(InputError, match="is too small"):
+            reduce_capacity(make_table(), CONFIG, out=out, budget="2 fits")
+    assert not (tmp_path / "new").exists()
+    assert list(mine.iterdir()) == []

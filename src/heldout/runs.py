@@ -12,7 +12,9 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -25,6 +27,7 @@ import torch
 from heldout.check import InputError
 from heldout.config import BaseConfig
 from heldout.files import write_atomically
+from heldout.studies.ledger import Ledger
 from heldout.training.checkpoint import load_tensors, save_tensors
 from heldout.training.fit import SeriesModel
 
@@ -71,6 +74,8 @@ class Run:
                 f"{self.path} was written by another version of heldout (format {self.about.get('version')!r}, this one reads {_VERSION})"
             )
         self._lock: filelock.BaseFileLock | None = None
+        self._fresh = False  # no run before this process
+        self._there = True  # the folder was
 
     @classmethod
     def open(
@@ -116,6 +121,7 @@ class Run:
         identity = hashlib.sha256(f"{config.to_toml()}\n{fingerprint}{more}".encode()).hexdigest()
         stem = _stem(config) + (f"-{purpose}" if purpose else "")
         path = Path(out) if out is not None else _numbered(Path(folder), stem, identity)
+        there = path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -148,7 +154,7 @@ class Run:
         except BaseException:
             lock.release()
             raise
-        run._lock = lock
+        run._lock, run._fresh, run._there = lock, found is None, there
         return run
 
     def close(self) -> None:
@@ -159,8 +165,28 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._fresh and isinstance(error, InputError):
+            self._discard()
         self.close()
+
+    def _discard(self) -> None:
+        """Leave nothing behind of a run that was refused before its first fit and its first look."""
+        if self.ledger_path.exists():
+            with Ledger(self.ledger_path) as ledger:
+                if ledger.keys() or ledger.events():
+                    return
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        for name in (
+            "run.json",
+            "config.toml",
+            ".lock",
+            *(f"ledger.sqlite{end}" for end in ("", "-wal", "-shm")),
+        ):
+            (self.path / name).unlink(missing_ok=True)
+        if not self._there:
+            with suppress(OSError):  # it holds something of the user's
+                self.path.rmdir()
 
     @property
     def ledger_path(self) -> Path:
