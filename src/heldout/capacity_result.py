@@ -151,11 +151,12 @@ def _against(start: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
     if not loss:
         return f"beside {loss:.4g} of {size}"
     share = 100 * found["mean"] / loss
+    less = f"{abs(share):.1f} % {'below' if share >= 0 else 'above'} that of {size}"
     if found["low"] is None:
-        return f"{abs(share):.1f} % {'below' if share >= 0 else 'above'} that of {size} (too few blocks for an interval)"
-    ends = f"{share:.1f} % [{100 * found['low'] / loss:+.1f}, {100 * found['high'] / loss:+.1f}] below that of {size}"
+        return f"{less} (too few blocks for an interval)"
     shown = "better" if found["low"] > 0 else "worse" if found["high"] < 0 else "no difference is shown"
-    return f"{ends} ({shown})"
+    ends = f"[{100 * found['low'] / loss:+.1f}, {100 * found['high'] / loss:+.1f}]"
+    return f"{less} ({shown}; saved {share:+.1f} % {ends})"
 
 
 def _inflated(found: Mapping[str, Any]) -> str:
