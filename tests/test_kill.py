@@ -74,24 +74,24 @@ def table(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_signal_9_at_ten_random_moments_changes_no_bit(table, tmp_path):
+def test_signal_9_at_five_random_moments_changes_no_bit(table, tmp_path):
     whole, killed = tmp_path / "a" / "run", tmp_path / "b" / "run"  # apart, so that each counts its own looks
     subprocess.run(command(table, whole), check=True, capture_output=True)
     rng = np.random.default_rng(int(time.time()))
     kills = 0
-    for number in range(10):
+    for number in range(5):
         began = time.time()
         with subprocess.Popen(
             command(table, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
-            # Two of the moments may fall anywhere, the others while fits are running.
+            # One of the moments may fall anywhere, the others while fits are running.
             while number % 5 and newest_checkpoint(killed) < began and process.poll() is None:
                 time.sleep(0.02)
             time.sleep(rng.uniform(0, 1.5 if number % 5 else 4))
             kills += process.poll() is None
             process.kill()
     subprocess.run(command(table, killed), check=True, capture_output=True)
-    assert kills >= 5
+    assert kills >= 3
     assert contents(killed) == contents(whole)
 
 

@@ -14,9 +14,9 @@ from benchmarks.study_faults import (
 )
 
 
-@pytest.mark.parametrize("kind", ["reduce", pytest.param("tune", marks=pytest.mark.slow)])
-def test_signal_9_at_a_worker_and_at_the_driver_changes_no_number_and_repeats_no_fit(tmp_path, kind):
-    table, out = tmp_path / "table.csv", tmp_path / "killed"
+@pytest.mark.slow
+def test_signal_9_at_a_worker_and_at_the_driver_changes_no_number_and_repeats_no_fit(tmp_path):
+    kind, table, out = "reduce", tmp_path / "table.csv", tmp_path / "killed"
     options = OPTIONS | {"n_folds": 2, "hidden_size": 4, "n_seeds": 1}
     write_table(table)
     expected = serial(kind, table, tmp_path / "whole", options)

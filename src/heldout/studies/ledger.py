@@ -10,7 +10,7 @@ import math
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -293,9 +293,11 @@ class Ledger:
     def _open(self) -> None:
         with self._named():
             self._db.execute("PRAGMA synchronous = FULL")
-            (application,) = self._db.execute("PRAGMA application_id").fetchone()
+            self._db.execute("BEGIN")  # one moment: another process may be making the file
             (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (application,) = self._db.execute("PRAGMA application_id").fetchone()
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            self._db.execute("COMMIT")
         if application == 0 and tables == 0 and version == 0 and not self.readonly:
             with self._named():
                 self._create()
@@ -310,8 +312,9 @@ class Ledger:
             )
 
     def _create(self) -> None:
-        # WAL lets a report read while a study writes. It cannot be set within a transaction.
-        self._db.execute("PRAGMA journal_mode = WAL")
+        # WAL lets a report read while a study writes. It cannot be set within a transaction, nor while another process does.
+        with suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA journal_mode = WAL")
         with self._transaction():
             # Another process may have been first.
             if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
