@@ -26,7 +26,7 @@ demo: install
 	$(BIN)/heldout demo
 
 test: install
-	$(BIN)/python -m pytest -n 3 --dist worksteal  # three for two cores: much of a test is waiting for processes to start
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: install
 	$(BIN)/ruff format --check src tests benchmarks

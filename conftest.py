@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # one worker where a test asks for no number
 
-_LONG = ("test_kill.py", "test_docs.py", "test_real_data.py")
+_LONG = ("test_kill.py", "test_docs.py", "test_real_data.py", "test_study_faults.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the files whose tests take longest first, so that no process ends on one while the others have nothing left."""
-    items.sort(key=lambda item: Path(item.fspath).name not in _LONG)
+    """Begin both halves of the list with the tests that take longest, so that no process ends on one while the other waits."""
+    long = [item for item in items if Path(item.fspath).name in _LONG]
+    short = [item for item in items if Path(item.fspath).name not in _LONG]
+    cut = max(len(items) // 2 - len(long[::2]), 0)
+    items[:] = [*long[::2], *short[:cut], *long[1::2], *short[cut:]]
