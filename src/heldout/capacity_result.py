@@ -86,9 +86,8 @@ class CapacityResult:
 
     def _repr_html_(self) -> str:
         """One table per stage, one of the folds that judge, and the sentence."""
-        tables = [html_table(*table) for table in self.tables()]
-        note = html_table("", [], [], note=self.sentence).partition("</table>")[2]
-        return "".join(tables) + note
+        *first, last = self.tables()
+        return "".join(html_table(*table) for table in first) + html_table(*last, note=self.sentence)
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Give caption, header and rows of the stages and of the folds that judge, as texts."""

@@ -17,15 +17,13 @@ from heldout.base_recipe import BaseRecipe
 from heldout.capacity_result import CapacityResult, sentence_of
 from heldout.check import FitError, InputError, check_choice
 from heldout.config import Config, TextConfig
-from heldout.data.series import FloatArray
 from heldout.files import write_atomically
 from heldout.listener import Listener, Silent
 from heldout.runs import Run, environment
 from heldout.search import Search
-from heldout.studies.allowance import TYPICAL_BASELINE, workers_of
-from heldout.studies.capacity import optimism, outer_rows, rows_of
-from heldout.studies.cost import Budget, Costs, parse_budget, sentence, work_of
-from heldout.studies.engine import Engine, InlineEngine
+from heldout.studies.capacity import by_seed, optimism, outer_rows, rows_of
+from heldout.studies.cost import TYPICAL_BASELINE, Budget, Costs, parse_budget, sentence, work_of
+from heldout.studies.engine import Engine, InlineEngine, workers_of
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.plan import Job, end_study, kept
 from heldout.studies.plan import plan as plan_of
@@ -249,29 +247,28 @@ class _Study:
         for name, fit in fits.items():
             if "failed" in fit.scores:
                 raise FitError(f"{name} cannot be judged: {fit.scores['failed']}")
+        n_folds, moments = len(self.search.outer), self.search.moment_losses
         losses = {
-            name: self._moments([fits[job.name] for job in jobs if job.candidate == f"{name}, lr {one.lr:g}"])
+            name: by_seed(
+                [fits[job.name] for job in jobs if job.candidate == f"{name}, lr {one.lr:g}"],
+                n_folds,
+                moments,
+            )
             for name, one in found.items()
         }
         own, start = (losses[label(named[role].values)] for role in ("choice", "start"))
         inside = named["choice"].losses, named["start"].losses
         baselines = {
-            name: self._moments([fits[job.name] for job in jobs if job.candidate == name])
+            name: by_seed([fits[job.name] for job in jobs if job.candidate == name], n_folds, moments)
             for name in self.search.baselines
         }
         blocks = self.search.blocks
-        counts = {"n_folds": len(self.search.outer), "n_seeds": len(own), "n_moments": own.shape[1]}
+        counts = {"n_folds": n_folds, "n_seeds": len(own), "n_moments": own.shape[1]}
         return {
             "outer": {"rows": outer_rows(named, losses, blocks=blocks), **counts},
             "optimism": optimism(*inside, own, start, blocks=blocks),
             "baselines": [{"name": name, "loss": float(x.mean())} for name, x in baselines.items()],
         }
-
-    def _moments(self, fits: Sequence[Finished]) -> FloatArray:
-        """Loss per seed and moment of all outer folds, fold after fold: they are adjacent in time."""
-        n_seeds = len(fits) // len(self.search.outer)
-        each = [self.search.moment_losses(fit) for fit in fits]
-        return np.stack([np.concatenate(each[seed::n_seeds]) for seed in range(n_seeds)])
 
 
 def _start(search: Search) -> tuple[Size, str]:

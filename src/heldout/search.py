@@ -17,9 +17,9 @@ from heldout.data.prepare import Prepare
 from heldout.data.series import FloatArray
 from heldout.listener import Listener
 from heldout.recipe import Recipe
-from heldout.result import HELDOUT, NAIVE
+from heldout.result import HELDOUT
 from heldout.runs import Run
-from heldout.studies.engine import Engine, LocalEngine
+from heldout.studies.engine import Engine
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.plan import Job, StudyContext, run_plan
 from heldout.studies.scale import by_moment
@@ -149,18 +149,24 @@ class Search(ABC):
         return replace(self, context=context)
 
     def run(
-        self, jobs: Sequence[Job], ledger: Ledger, *, engine: Engine | None, listener: Listener
+        self,
+        jobs: Sequence[Job],
+        ledger: Ledger,
+        *,
+        engine: Engine,
+        listener: Listener,
+        keep_failed: bool = True,
     ) -> list[Finished]:
-        """Do the fits that the ledger does not hold, and give all in the order asked for; see ``keep_failed`` of `run_plan`."""
+        """Do the fits that the ledger does not hold, and give all in the order asked for; see `run_plan`."""
         context: StudyContext = self.context
         return run_plan(
             context,
             jobs,
             ledger,
-            engine=engine or LocalEngine(),
+            engine=engine,
             on_progress=listener.epoch,
             on_finished=listener.finished,
-            keep_failed=True,
+            keep_failed=keep_failed,
         )
 
 
@@ -242,8 +248,8 @@ class _TextSearch(Search):
     @classmethod
     def read(cls, source: object, config: TextConfig, *, test: object) -> "Search":
         from heldout.data.text_nesting import nest_texts  # noqa: PLC0415 - needs the extra `text`
-        from heldout.studies.texts import TextContext  # noqa: PLC0415
-        from heldout.text_task import TextTask  # noqa: PLC0415
+        from heldout.studies.texts import TextContext  # noqa: PLC0415 - needs the extra `text`
+        from heldout.text_task import TextTask  # noqa: PLC0415 - needs the extra `text`
 
         study = config.study
         task = TextTask.make(source, config.with_values({"study.n_folds": 0}), {}, test=test)
@@ -291,11 +297,6 @@ class _TextSearch(Search):
     @property
     def n_labels(self) -> int:
         return 1
-
-
-def reference(search: Search) -> str:
-    """Give the name of the baseline that a skill is told against."""
-    return NAIVE if search.modality == "series" else "majority"
 
 
 def _enough(n_folds: int) -> int:

@@ -20,16 +20,16 @@ from heldout.listener import Listener, Silent
 from heldout.plots.values import plural
 from heldout.runs import environment
 from heldout.search import Search
-from heldout.studies.allowance import BRACKET, TYPICAL_BASELINE, Allowance, rung_work, workers_of
-from heldout.studies.capacity import optimism
-from heldout.studies.cost import Budget, parse_budget, sentence, work_of
-from heldout.studies.engine import Engine
+from heldout.studies.allowance import BRACKET, Allowance, rung_work
+from heldout.studies.capacity import by_seed, optimism
+from heldout.studies.cost import TYPICAL_BASELINE, Budget, parse_budget, sentence, work_of
+from heldout.studies.engine import Engine, workers_of
 from heldout.studies.ledger import Finished, Ledger
-from heldout.studies.plan import Job, checkpoint_of, end_study, kept, plan, run_plan
+from heldout.studies.plan import Job, checkpoint_of, end_study, kept, plan
 from heldout.studies.proposals import Proposals
 from heldout.studies.rungs import COMPLETE, FAILED, Bench, Trial, climb, rung_epochs
 from heldout.studies.space import Space, default_space
-from heldout.studies.worth import by_seed, gain, judged_rows, luck, overfitting, trial_row
+from heldout.studies.worth import gain, judged_rows, luck, overfitting, trial_row
 from heldout.tune_result import EXPORT, TuneResult, sentence_of
 
 TRIALS = 27
@@ -191,14 +191,8 @@ class _Study:
         self.done.update((job.name, job) for job in jobs)
         if jobs:
             self.listener.begin(list(self.done.values()))
-        found = run_plan(
-            self.search.context,
-            jobs,
-            self.ledger,
-            engine=self.engine,
-            on_progress=self.listener.epoch,
-            on_finished=self.listener.finished,
-            keep_failed=keep_failed,
+        found = self.search.run(
+            jobs, self.ledger, engine=self.engine, listener=self.listener, keep_failed=keep_failed
         )
         for job, fit in zip(jobs, found, strict=True):
             self.allowance.spend(self._work(job), fit.seconds)

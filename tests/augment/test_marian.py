@@ -162,7 +162,7 @@ def test_a_folder_or_package_that_is_missing_is_said_before_a_model_is_loaded(mo
 
 def test_a_model_or_package_that_is_missing_is_said(models, monkeypatch):
     with pytest.raises(InputError, match=r"'no such/model name' could not be had .* check the name"):
-        Marian("no such/model name").name  # noqa: B018
+        Marian("no such/model name").name  # noqa: B018 - asking for it looks for the model
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(
         InputError, match=r"needs the package 'transformers'.*pip install 'heldout\[translate\]'"

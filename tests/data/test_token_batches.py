@@ -10,7 +10,7 @@ from heldout.data.text import PAD, UNK, Tokens
 from heldout.data.token_batches import TokenSource
 from heldout.data.windows import Batch
 from heldout.nn.networks import Output
-from heldout.training.loop import forecast
+from heldout.training.evaluation import forecast
 
 
 def make_source(lengths, **options):

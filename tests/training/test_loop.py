@@ -12,7 +12,8 @@ from heldout.data.arrays import ArrayData
 from heldout.nn.networks import Network, Shape
 from heldout.recipe import Recipe
 from heldout.training.checkpoint import Checkpoint
-from heldout.training.loop import NonFiniteError, evaluate, forecast, spread, train
+from heldout.training.evaluation import evaluate, forecast, spread
+from heldout.training.loop import NonFiniteError, train
 from heldout.training.stopping import EarlyStopping
 
 PLAIN = Recipe(hidden_size=8, shortcut="none", lr=0.02, max_epochs=6, batch_size=16)

@@ -5,18 +5,12 @@ from copy import copy
 from dataclasses import dataclass, field
 from math import inf
 
-import loky
-
 from heldout.base_recipe import BaseRecipe
-from heldout.studies.cost import Budget, Costs, work_of
-from heldout.studies.engine import Engine, InlineEngine
+from heldout.studies.cost import Budget, Costs, usual_epochs, work_of
 from heldout.studies.rungs import bracket_sizes
 
 BRACKET = 9
 """Trials that are proposed at once: three rungs of thirds end in one."""
-TYPICAL_BASELINE = 0.5
-"""Work of a baseline on a fold, see `heldout.studies.cost.work_of`."""
-_EPOCHS_TO_BEST = 6  # epochs before the best one, usually
 
 
 def rung_work(
@@ -35,18 +29,10 @@ def rung_work(
     n_samples, n_inputs : int
         As in `heldout.studies.cost.work_of`.
     """
-    patience = inf if recipe.patience is None else recipe.patience
-    usual = min(recipe.max_epochs, patience + _EPOCHS_TO_BEST)
+    usual = usual_epochs(recipe)
     before, until = (0, *epochs)[rung : rung + 2]
     share = max(min(until, usual) - min(before, usual), 1)
     return work_of(recipe, n_samples, n_inputs, epochs=share)
-
-
-def workers_of(engine: Engine) -> int:
-    """Give how many fits an engine runs at once."""
-    if isinstance(engine, InlineEngine):
-        return 1
-    return getattr(engine, "workers", None) or int(loky.cpu_count())
 
 
 @dataclass(kw_only=True)

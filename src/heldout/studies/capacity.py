@@ -1,6 +1,6 @@
 """What sizes gave, as rows of a result: on the folds that chose, and on those that judge the choice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, sqrt
 from typing import Any
 
@@ -9,6 +9,7 @@ from scipy import stats
 
 from heldout.data.series import FloatArray
 from heldout.studies.compare import Interval, fold_skill, skill, two_way
+from heldout.studies.ledger import Finished
 from heldout.studies.selection import Choice
 from heldout.studies.sizes import Tried, label
 
@@ -75,6 +76,27 @@ def interval(found: Interval) -> dict[str, float | None]:
 def finite(value: float) -> float | None:
     """Give a number as JSON has it: None where it is not finite."""
     return float(value) if isfinite(value) else None
+
+
+def by_seed(fits: Sequence[Finished], n_folds: int, moments: Callable[[Finished], FloatArray]) -> FloatArray:
+    """Give the losses of all moments of several folds, one fold after the other, per seed.
+
+    Parameters
+    ----------
+    fits : sequence of Finished
+        Of one recipe: fold after fold, in each the seeds.
+    n_folds : int
+        Folds.
+    moments : callable
+        Gives the losses of one fit.
+
+    Returns
+    -------
+    array of shape (n_seeds, n_moments)
+    """
+    n_seeds = len(fits) // n_folds
+    each = [moments(fit) for fit in fits]
+    return np.stack([np.concatenate(each[seed::n_seeds]) for seed in range(n_seeds)])
 
 
 def optimism(

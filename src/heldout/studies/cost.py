@@ -17,6 +17,8 @@ _PER_PLACE = 2e-5  # seconds of one place in the sequence of one layer and direc
 _PER_PRODUCT = 5e-11  # seconds of one multiplication in the LSTM's products, forward and backward
 _EVALUATION = 1 / 3  # what evaluating a sample costs, of training on it
 _TEXT_WORDS = 25  # words of a text where nothing is known
+TYPICAL_BASELINE = 0.5
+"""Work of a baseline on a fold, as `work_of` gives that of a recipe."""
 _EPOCHS_TO_BEST = 8  # epochs before the best one, usually
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -96,6 +98,12 @@ def _unreadable(text: object) -> InputError:
     )
 
 
+def usual_epochs(recipe: BaseRecipe) -> float:
+    """Give the epochs that early stopping lets a usual fit have: its patience after the best, at most ``max_epochs``."""
+    patience = inf if recipe.patience is None else recipe.patience
+    return min(recipe.max_epochs, patience + _EPOCHS_TO_BEST)
+
+
 def work_of(
     recipe: BaseRecipe,
     n_samples: int,
@@ -147,8 +155,7 @@ def work_of(
     epoch = batches * step + drawn * places * products * 3 * _PER_PRODUCT
     judged = min(n_samples, 2 * recipe.valid_samples) / max(drawn, 1) * _EVALUATION * min(1.0, n_samples)
     if epochs is None:
-        patience = inf if recipe.patience is None else recipe.patience
-        epochs = min(recipe.max_epochs, patience + _EPOCHS_TO_BEST)
+        epochs = usual_epochs(recipe)
     return _PER_FIT + epochs * epoch * (1 + judged)
 
 

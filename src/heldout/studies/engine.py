@@ -178,6 +178,13 @@ class LocalEngine:
             yield from _Round(task, jobs, workers, on_progress).results()
 
 
+def workers_of(engine: Engine) -> int:
+    """Give how many fits an engine runs at once."""
+    if isinstance(engine, InlineEngine):
+        return 1
+    return getattr(engine, "workers", None) or int(loky.cpu_count())
+
+
 class _Round:
     """The jobs of one call of `LocalEngine.run`: which wait, how often each was lost, what came back."""
 

@@ -14,7 +14,6 @@ from heldout.training.checkpoint import Checkpoint
 from heldout.training.history import History
 from heldout.training.loop import NonFiniteError
 from heldout.training.shared import Shared
-from heldout.training.shared import versions as versions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,12 +24,13 @@ from heldout.data.transforms import last_known, seen_rows
 from heldout.recipe import Recipe
 from heldout.studies.engine import Engine
 from heldout.studies.ledger import Finished, Ledger
-from heldout.studies.plan import Job, fit_options, plan, run_plan, scores_of, until_of, versions
+from heldout.studies.plan import Job, fit_options, plan, run_plan, scores_of, until_of
 from heldout.studies.scale import Scale, by_moment
 from heldout.training.checkpoint import dump_tensors
 from heldout.training.fit import fit_series
 from heldout.training.lags import Baseline, LagWindows, thin
 from heldout.training.settle import settle_scale
+from heldout.training.shared import versions
 
 MOST_JUDGED = 10_000
 """Samples of a walk-forward test, or of training, on which a loss is measured at most."""

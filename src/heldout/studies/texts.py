@@ -14,10 +14,11 @@ import torch
 from heldout.data.series import FloatArray, IntArray
 from heldout.data.text_table import TextData
 from heldout.studies.ledger import Finished
-from heldout.studies.plan import Job, fit_options, scores_of, until_of, versions
+from heldout.studies.plan import Job, fit_options, scores_of, until_of
 from heldout.text_recipe import TextRecipe
 from heldout.training.checkpoint import dump_tensors
 from heldout.training.lags import thin
+from heldout.training.shared import versions
 from heldout.training.text import fit_text
 
 _MOST_TRAIN = 5_000  # training texts on which the loss of the fitted model is measured, at most

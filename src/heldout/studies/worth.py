@@ -1,6 +1,6 @@
 """What the choice among many trials is worth: its gain, the part of it that luck would give, and how often such picks fail."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 from heldout.data.series import FloatArray
 from heldout.studies.capacity import finite, interval
 from heldout.studies.compare import fold_skill, skill, two_way
-from heldout.studies.ledger import Finished
 from heldout.studies.lucky import deflated, effective_trials, overfitting_probability, trial_noise
 from heldout.studies.rungs import RACED_AFTER, Trial
 
@@ -107,27 +106,6 @@ def overfitting(complete: Sequence[Trial]) -> dict[str, Any] | None:
         return None
     found = overfitting_probability(np.array(table), n_blocks=n_blocks)
     return {name: getattr(found, name) for name in ("value", "low", "high", "n_configs", "n_blocks")}
-
-
-def by_seed(fits: Sequence[Finished], n_folds: int, moments: Callable[[Finished], FloatArray]) -> FloatArray:
-    """Give the losses of all moments of several folds, one fold after the other, per seed.
-
-    Parameters
-    ----------
-    fits : sequence of Finished
-        Of one recipe: fold after fold, in each the seeds.
-    n_folds : int
-        Folds.
-    moments : callable
-        Gives the losses of one fit.
-
-    Returns
-    -------
-    array of shape (n_seeds, n_moments)
-    """
-    n_seeds = len(fits) // n_folds
-    each = [moments(fit) for fit in fits]
-    return np.stack([np.concatenate(each[seed::n_seeds]) for seed in range(n_seeds)])
 
 
 def trial_row(trial: Trial, start: Trial, epochs: Sequence[int]) -> dict[str, Any]:

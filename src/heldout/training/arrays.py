@@ -16,8 +16,9 @@ from heldout.nn.networks import Network, Shape
 from heldout.options import Options, option
 from heldout.recipe import Recipe
 from heldout.training.checkpoint import ModelFileError
+from heldout.training.evaluation import forecast
 from heldout.training.linear import LinearPart, fit_linear
-from heldout.training.loop import History, forecast, train
+from heldout.training.loop import History, train
 from heldout.training.losses import n_outputs
 from heldout.training.settle import choose_segment
 

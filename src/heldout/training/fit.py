@@ -15,8 +15,9 @@ from heldout.data.transforms import is_differenced, is_log, last_known
 from heldout.nn.networks import Network, Shape
 from heldout.recipe import Recipe
 from heldout.training.checkpoint import Checkpoint, ModelFileError, check_kind
+from heldout.training.evaluation import forecast
 from heldout.training.intervals import Conformal, window_spread
-from heldout.training.loop import History, Report, forecast, train
+from heldout.training.loop import History, Report, train
 from heldout.training.losses import n_outputs
 from heldout.training.settle import augmentation_of, settle, settle_scale
 from heldout.training.shared import Shared

@@ -27,10 +27,7 @@ from heldout.nn.penalties import (
 )
 from heldout.nn.text import TextNetwork
 from heldout.training.checkpoint import Checkpoint
-from heldout.training.evaluation import AnyNetwork, scaled
-from heldout.training.evaluation import evaluate as evaluate
-from heldout.training.evaluation import forecast as forecast
-from heldout.training.evaluation import spread as spread
+from heldout.training.evaluation import AnyNetwork, evaluate, scaled, spread
 from heldout.training.history import History as History
 from heldout.training.losses import sample_losses
 from heldout.training.optimizers import (

@@ -10,7 +10,7 @@ from heldout.data.series import FloatArray
 from heldout.data.windows import Windows
 from heldout.nn.networks import Network, Shortcut
 from heldout.recipe import Recipe
-from heldout.training.loop import evaluate, spread
+from heldout.training.evaluation import evaluate, spread
 from heldout.training.ridge import MAX_FEATURES, MAX_ROWS, fit_ridge
 from heldout.training.shared import Parts, Shared, key_of
 

@@ -18,7 +18,8 @@ from heldout.data.token_batches import TokenSource
 from heldout.nn.text import TextNetwork
 from heldout.text_recipe import TextRecipe
 from heldout.training.checkpoint import Checkpoint, ModelFileError, check_kind
-from heldout.training.loop import History, Report, forecast, train
+from heldout.training.evaluation import forecast
+from heldout.training.loop import History, Report, train
 from heldout.training.pretrain import read_corpus, share_pretrained
 from heldout.training.shared import Shared
 from heldout.training.temperature import fit_mixture, fit_temperature
