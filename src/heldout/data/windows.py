@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,8 @@ class Windows(Source):
         Static covariates; ``series`` maps rows to them.
     series : Tensor of shape (n_rows,) or None
         The number of each row's series.
+    labels_of : Tensor of shape (n_rows,), int64, or None
+        The origin whose labels each row is given (`heldout.training.shuffled`); None gives each its own.
     """
 
     inputs: Tensor
@@ -106,6 +109,16 @@ class Windows(Source):
     future: Tensor | None = None
     static: Tensor | None = None
     series: Tensor | None = None
+    labels_of: Tensor | None = None
+
+    @cached_property
+    def _cut(self) -> Tensor:
+        """Every window, by the row that it begins with: a view, in which neighbours overlap."""
+        n_rows, n_inputs = self.inputs.shape
+        step, one = self.inputs.stride()
+        return self.inputs.as_strided(
+            (n_rows - self.lookback + 1, self.lookback, n_inputs), (step, step, one)
+        )
 
     def gather(self, rows: Tensor, *, labelled: bool = True) -> Batch:
         """Cut the windows that end at these rows.
@@ -121,8 +134,14 @@ class Windows(Source):
         -------
         Batch
         """
+        batch = self._gather(rows, labelled=labelled)
+        if self.labels_of is None or not labelled:
+            return batch
+        return batch._replace(y=self._gather(self.labels_of[rows], labelled=True).y)
+
+    def _gather(self, rows: Tensor, *, labelled: bool) -> Batch:
         n_targets = self.level.shape[1]
-        x = self.inputs[rows[:, None] + torch.arange(1 - self.lookback, 1)]  # (B, T, F)
+        x = self._cut[rows + (1 - self.lookback)]  # (B, T, F)
         own = x[:, :, :n_targets]
         level = torch.where(self.differenced, self.level[rows], own[:, -1].double())[:, None]  # (B, 1, K)
         offset = torch.where(self.differenced, level, 0.0)

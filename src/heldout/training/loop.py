@@ -160,8 +160,8 @@ class _Run:
     def train_step(self, batch: Batch, where: str) -> None:
         """One step of the optimiser; nothing is changed if a number is not finite."""
         recipe, loss = self.recipe, self.loss(batch)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.backward()
         norm = clip_gradients(self.parameters, recipe.clip_norm or math.inf)
         if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
