@@ -130,6 +130,29 @@ def test_a_comparison_needs_two_different_runs(run):
         compare(run, run)
 
 
+def test_the_test_that_was_taken_is_named_and_p_values_are_corrected_for_their_number(run, better, tmp_path):
+    found = compare(run, better, changed(run, tmp_path / "same"))
+    first, same = found.to_dict()["pairs"]
+    assert first["method"] == "t over blocks of time"
+    assert "(t over blocks of time)" in first["sentence"]
+    assert first["p_value_holm"] == pytest.approx(2 * first["p_value"])
+    assert same["p_value"] == same["p_value_holm"] == 1
+    page = write_comparison(found, tmp_path / "c.html").read_text(encoding="utf-8")
+    assert f"correction for it {found.pairs[0].other} still differ" in page
+
+
+def test_a_test_that_is_too_short_says_why(run, better):
+    few = [Evidence.read(path) for path in (run, better)]
+    origins = few[0].predictions["origin"].unique().sort()[:60]
+    short = [
+        replace(one, predictions=one.predictions.filter(pl.col("origin").is_in(origins.implode())))
+        for one in few
+    ]
+    found = pair(("a", short[0]), ("b", short[1]))
+    assert not found.difference.enough
+    assert "cannot be told from chance: under 100 moments" in found.sentence
+
+
 def test_the_page_and_the_command_say_the_same(run, better, tmp_path):
     page = write_comparison(compare(run, better), tmp_path / "c.html").read_text(encoding="utf-8")
     done = CliRunner().invoke(app, ["compare", str(run), str(better), "--json"])

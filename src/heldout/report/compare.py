@@ -15,7 +15,9 @@ from heldout.report.blocks import number, percent
 from heldout.report.evidence import Evidence
 from heldout.report.losses import by_moment, scored_units, text_lines, with_losses
 from heldout.report.provenance import write
-from heldout.studies.compare import Interval, block_t, skill
+from heldout.studies import design
+from heldout.studies.compare import Interval, skill
+from heldout.studies.multiple import holm
 from heldout.studies.scale import Scale
 
 _SAME = 1e-5  # relative: truths that went through a transform and back
@@ -42,8 +44,8 @@ class Paired:
         What the losses are.
     losses : tuple of float
         Mean loss of the first and of the other.
-    difference : Interval or None
-        Loss of the other less that of the first; None where nothing matches.
+    difference : Compared or None
+        Loss of the other less that of the first, and by which test; None where nothing matches.
     skill : Interval or None
         Share of the first's loss that the other saves.
     why_not : str
@@ -57,7 +59,7 @@ class Paired:
     compared: str = ""
     unit: str = ""
     losses: tuple[float, float] = (float("nan"), float("nan"))
-    difference: Interval | None = None
+    difference: design.Compared | None = None
     skill: Interval | None = None
     why_not: str = ""
 
@@ -83,17 +85,20 @@ class Paired:
             "unit": self.unit,
             "losses": [_finite(loss) for loss in self.losses],
             "difference": _ends(self.difference),
+            "method": None if self.difference is None else self.difference.method,
+            "p_value": None if self.difference is None else self.difference.p_value,
             "skill": _ends(self.skill),
             "sentence": self.sentence,
         }
 
 
-def _reading(found: Interval, largest: float) -> str:
+def _reading(found: design.Compared, largest: float) -> str:
     if abs(found.mean) <= _EQUAL * largest:
         return "they are equal"
     if not found.enough:
-        return f"a difference of {number(found.mean)}, too short a test to tell from chance"
-    spread = f"a difference of {number(found.mean)} [{number(found.low)}, {number(found.high)}]"
+        return f"a difference of {number(found.mean)} that cannot be told from chance: {found.why_not}"
+    ends = f"[{number(found.low)}, {number(found.high)}]"
+    spread = f"a difference of {number(found.mean)} {ends} ({found.method})"
     if found.low > 0:
         return f"{spread}, it is worse"
     return f"{spread}, it is better" if found.high < 0 else f"{spread}, no difference is shown"
@@ -125,6 +130,13 @@ class Comparison:
         """Of any run, in the order of the first, then of the next."""
         return list(dict.fromkeys(name for run in self.runs for name in run.rows))
 
+    @property
+    def corrected(self) -> list[float | None]:
+        """Per pair the p value of "no difference", by Holm for the number of pairs; None where nothing is compared."""
+        p_values = [pair.difference.p_value for pair in self.pairs if pair.difference is not None]
+        found = iter(holm(p_values).tolist() if p_values else [])
+        return [None if pair.difference is None else next(found) for pair in self.pairs]
+
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON-able values."""
         return {
@@ -140,7 +152,10 @@ class Comparison:
                 }
                 for name, run in zip(self.names, self.runs, strict=True)
             ],
-            "pairs": [pair.to_dict() for pair in self.pairs],
+            "pairs": [
+                pair.to_dict() | {"p_value_holm": p}
+                for pair, p in zip(self.pairs, self.corrected, strict=True)
+            ],
             "differences": [
                 {"what": what, **dict(zip(self.names, values, strict=True))}
                 for what, *values in self.differences
@@ -152,8 +167,8 @@ def compare(*runs: str | Path) -> Comparison:
     """Put finished runs side by side.
 
     Where two runs have sealed rows in common, with the same truth, their losses are compared row by row: the difference
-    has an interval over blocks of time (`heldout.studies.compare.block_t`). The runs' own scale is taken if it is the
-    same, else the targets' own units.
+    has the interval that `heldout.studies.design.compare` holds valid: over blocks of time, over texts, or over the series
+    of one moment. The runs' own scale is taken if it is the same, else the targets' own units.
 
     Parameters
     ----------
@@ -200,7 +215,7 @@ def pair(first: tuple[str, Evidence], other: tuple[str, Evidence]) -> Paired:
     losses = by_moment(lines, "loss", f"loss{_OTHER}")
     a, b = losses["loss"].to_numpy(), losses[f"loss{_OTHER}"].to_numpy()
     moments, texts = lines["origin"].n_unique(), one.kind == "text"
-    blocks = inf if moments == 1 or texts else 8
+    apart = moments == 1 or texts
     forecasts = f"{plural(len(lines), 'sealed forecast')} that both made at {plural(moments, 'moment')}"
     return Paired(
         first=name,
@@ -210,8 +225,8 @@ def pair(first: tuple[str, Evidence], other: tuple[str, Evidence]) -> Paired:
         compared=f"{plural(len(lines), 'sealed text')} that both put into classes" if texts else forecasts,
         unit=unit,
         losses=(float(a.mean()), float(b.mean())),
-        difference=block_t(b - a, blocks=blocks),
-        skill=skill(b, a, blocks=blocks) if a.mean() > 0 else None,
+        difference=design.compare(b - a, design="independent" if apart else "span"),
+        skill=skill(b, a, blocks=inf if apart else 8) if a.mean() > 0 else None,
     )
 
 

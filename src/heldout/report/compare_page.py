@@ -12,6 +12,8 @@ from heldout.report.page import render
 from heldout.report.sections import curves
 from heldout.result import HELDOUT
 
+_ALPHA = 0.05
+
 
 def write_comparison(found: Comparison, output: str | Path) -> Path:
     """Write a comparison as one HTML file, as `heldout.report.run_report.write_report` does a run.
@@ -50,7 +52,7 @@ def _answer(found: Comparison) -> Section:
     if len(found.pairs) > 1:
         blocks.append(
             Text(
-                text=f"{len(found.pairs)} comparisons, each against {found.names[0]}; the intervals are not widened for their number.",
+                text=f"{len(found.pairs)} comparisons, each against {found.names[0]}; the intervals are not widened for their number. {_corrected(found)}",
                 kind="note",
             )
         )
@@ -62,6 +64,15 @@ def _answer(found: Comparison) -> Section:
         )
     )
     return Section(title="Is one better?", anchor="answer", blocks=blocks)
+
+
+def _corrected(found: Comparison) -> str:
+    differ = [
+        pair.other
+        for pair, p in zip(found.pairs, found.corrected, strict=True)
+        if p is not None and p < _ALPHA
+    ]
+    return f"After Holm's correction for it {', '.join(differ) or 'none'} still differ at 5 %."
 
 
 def _units(found: Comparison) -> str:

@@ -8,7 +8,7 @@ Samples must be in time order. For a panel, average the losses of all series at 
 are no independent evidence.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, inf, isfinite, sqrt
 
 import numpy as np
@@ -18,6 +18,8 @@ from scipy import stats
 
 from heldout.check import InputError, check_number
 from heldout.data.series import FloatArray
+from heldout.studies.interval import Interval as Interval
+from heldout.studies.interval import student, undecided
 
 FEWEST_BLOCKS = 4
 BLOCKS_PER_MEMORY = 5  # a block is at least this many automatic block lengths long
@@ -26,39 +28,6 @@ LEAST_VALUES, FEWEST_SERIES = (
     100,
     20,
 )  # of fewer, memory cannot be told from chance; nor the noise between series
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate, its confidence interval, and the test of "it is zero" that goes with it.
-
-    Parameters
-    ----------
-    mean : float
-        The estimate.
-    low, high : float
-        Ends of the two-sided interval; minus and plus infinity where the data do not allow one. For a one-sided
-        bound at 95 % take the end of the interval at level .90.
-    se : float
-        Standard error; infinite where the data do not allow one.
-    df : float
-        Degrees of freedom of the t distribution; 0 where the data do not allow an interval.
-    level : float
-        Confidence, in (0, 1).
-    p_value : float
-        Two-sided, of "the true value is 0"; below ``1 - level`` just where the interval leaves out 0.
-    enough : bool
-        False where the data do not allow an interval; then nothing is decided by it.
-    """
-
-    mean: float
-    low: float
-    high: float
-    se: float
-    df: float
-    level: float
-    p_value: float
-    enough: bool = True
 
 
 def block_t(values: ArrayLike, *, blocks: float = 8, level: float = 0.95) -> Interval:
@@ -140,8 +109,10 @@ def fold_t(fold_means: ArrayLike, *, level: float = 0.95) -> Interval:
     means = _vector("fold_means", fold_means)
     check_number("level", level, 0, 1, open_low=True, open_high=True)
     if len(means) < 2:
-        return _undecided(float(means.mean()), level)
-    return _student(float(means.mean()), float(means.std(ddof=1)) / sqrt(len(means)), len(means) - 1, level)
+        return undecided(float(means.mean()), level=level)
+    return student(
+        float(means.mean()), float(means.std(ddof=1)) / sqrt(len(means)), len(means) - 1, level=level
+    )
 
 
 def two_way(differences: ArrayLike, *, blocks: float = 8, level: float = 0.95) -> Interval:
@@ -192,10 +163,10 @@ def two_way(differences: ArrayLike, *, blocks: float = 8, level: float = 0.95) -
     _check_options(blocks, level)
     mean, over_seeds = float(table.mean()), table.mean(axis=0)
     if (count := _count_blocks(over_seeds, blocks)) == 0:
-        return _undecided(mean, level)
+        return undecided(mean, level=level)
     time = float(_block_means(over_seeds, count).var(ddof=1)) / count
     seeds = float(table.mean(axis=1).var(ddof=1)) / len(table) if len(table) > 1 else 0.0
-    return _student(mean, sqrt(time + seeds), _satterthwaite(time, seeds, count, len(table)), level)
+    return student(mean, sqrt(time + seeds), _satterthwaite(time, seeds, count, len(table)), level=level)
 
 
 def skill(
@@ -251,7 +222,7 @@ def skill(
     over_seeds = np.stack([model.mean(axis=0), reference.mean(axis=0)])
     count = _count_blocks(over_seeds[0] - over_seeds[1], blocks)
     if count == 0:
-        return _undecided(1 - a / b, level)
+        return undecided(1 - a / b, level=level)
     time = np.cov(_block_means(over_seeds, count)) / count
     n_seeds = len(model)
     seeds = np.cov(model.mean(axis=1), reference.mean(axis=1)) / n_seeds if n_seeds > 1 else np.zeros((2, 2))
@@ -295,18 +266,18 @@ def fold_skill(fold_losses: ArrayLike, reference_losses: ArrayLike, *, level: fl
     check_number("level", level, 0, 1, open_low=True, open_high=True)
     a, b, folds = float(model.mean()), _positive(reference), len(model)
     if folds < 2:
-        return _undecided(1 - a / b, level)
+        return undecided(1 - a / b, level=level)
     return _fieller(a, b, np.cov(model, reference) / folds, folds - 1, level)
 
 
 def _fieller(a: float, b: float, variance: FloatArray, df: float, level: float) -> Interval:
     """Interval of ``1 - a / b`` from the covariance matrix of (a, b): all r with (a - rb)^2 <= t^2 var(a - rb)."""
-    zero = _student(b - a, sqrt(_at(variance, 1.0)), df, level)
+    zero = student(b - a, sqrt(_at(variance, 1.0)), df, level=level)
     t2 = float(stats.t.ppf((1 + level) / 2, df)) ** 2
     (vaa, vab), (_, vbb) = variance
     square = float(b * b - t2 * vbb)
     if square <= 0:
-        return _undecided(1 - a / b, level)
+        return undecided(1 - a / b, level=level)
     middle = float(a * b - t2 * vab) / square
     half = sqrt(max(middle * middle - (a * a - t2 * vaa) / square, 0.0))
     se = sqrt(_at(variance, a / b)) / b
@@ -317,16 +288,6 @@ def _at(variance: FloatArray, ratio: float) -> float:
     """Variance of a - ratio * b."""
     weights = np.array([1.0, -ratio])
     return max(float(weights @ variance @ weights), 0.0)
-
-
-def _student(mean: float, se: float, df: float, level: float) -> Interval:
-    half = float(stats.t.ppf((1 + level) / 2, df)) * se
-    p = 2 * float(stats.t.sf(abs(mean) / se, df)) if se > 0 else float(mean == 0)
-    return Interval(mean=mean, low=mean - half, high=mean + half, se=se, df=float(df), level=level, p_value=p)
-
-
-def _undecided(mean: float, level: float) -> Interval:
-    return Interval(mean=mean, low=-inf, high=inf, se=inf, df=0.0, level=level, p_value=1.0, enough=False)
 
 
 def _satterthwaite(time: float, seeds: float, n_blocks: int, n_seeds: int) -> float:
