@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heldout.auditing import quick_audit
 from heldout.check import InputError, check_choice
 from heldout.config import Config, TextConfig
 from heldout.listener import Listener, Silent
@@ -104,6 +105,7 @@ def _fit_series(  # noqa: PLR0913 - the arguments of `fit`
     data, folds = task.data, task.folds
     for text in task.notes:
         listener.note(text)
+    audited = quick_audit(task, listener=listener)
     if gate is not None:
         check_choice("--fail-if-worse-than", gate, [*task.candidates, *task.rivals])
     if config.study.mc_dropout:
@@ -139,6 +141,7 @@ def _fit_series(  # noqa: PLR0913 - the arguments of `fit`
             "data": describe_data(data, model.prepare),
             "series": fits.by_series(),
             "splits": folds.parts,
+            "audit": [finding.to_dict() for finding in audited],
             "command": command or run.call("fit", source, config, test),
             "environment": environment(),
         }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from heldout.auditing import quick_text_audit
 from heldout.augment.translate import read_translation
 from heldout.check import check_choice
 from heldout.config import TextConfig
@@ -56,6 +57,7 @@ def fit_texts(  # noqa: PLR0913 - the arguments of `heldout.fit`
     data, folds = task.data, task.split.folds
     for text in task.notes:
         listener.note(text)
+    audited = quick_text_audit(task, listener=listener)
     if gate is not None:
         check_choice("--fail-if-worse-than", gate, [*task.candidates, *task.rivals])
     _translate(task, listener)
@@ -79,6 +81,7 @@ def fit_texts(  # noqa: PLR0913 - the arguments of `heldout.fit`
             listener.note(text)
         result = fits.result(run, list(task.candidates), [*task.notes, *found], model, looks=looks)
         scores = result.to_dict() | fits.evidence(model) | _summary(task, fits, model)
+        scores["audit"] = [finding.to_dict() for finding in audited]
         scores |= {"command": command or run.call("fit", source, config, test), "environment": environment()}
         run.save(replace(config, recipe=task.recipe), model, scores, fits.predictions())
     return result
