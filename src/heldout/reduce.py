@@ -3,10 +3,8 @@
 read -> a start -> stages: layers, units, word vectors (fits on the inner folds, a choice each) -> the outer folds, once
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from math import inf
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from heldout.base_recipe import BaseRecipe
 from heldout.capacity_result import CapacityResult, sentence_of
 from heldout.check import FitError, InputError, check_choice
 from heldout.config import Config, TextConfig
-from heldout.files import write_atomically
+from heldout.efforts import settle_effort
 from heldout.listener import Listener, Silent
 from heldout.runs import Run, environment
 from heldout.search import Search
 from heldout.studies.capacity import by_seed, optimism, outer_rows, rows_of
-from heldout.studies.cost import TYPICAL_BASELINE, Budget, Costs, parse_budget, sentence, work_of
+from heldout.studies.cost import TYPICAL_BASELINE, Budget, Costs, parse_budget, work_of
 from heldout.studies.engine import Engine, InlineEngine, workers_of
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.plan import Job, end_study, kept
@@ -106,7 +104,7 @@ def reduce_capacity(  # noqa: PLR0913 - the one entry point
             study = _Study(search.within(run.path), plan, rule, ledger, held, listener)
             for text in study.notes:
                 listener.note(text)
-            scores = study.scores(_settle_effort(study, limit, run)) | {
+            scores = study.scores(study.effort(limit, run)) | {
                 "run": str(run.path),
                 "options": options,
                 "command": command or run.call("reduce_capacity", source, config, test),
@@ -189,6 +187,20 @@ class _Study:
         if not isinstance(job.model, BaseRecipe):
             return TYPICAL_BASELINE
         return work_of(job.model, self.n_train[job.fold.name], self.search.n_inputs)
+
+    def effort(self, limit: Budget, run: Run) -> Effort:
+        """The most that fits into a budget."""
+        plans = {effort: self.ahead(effort, self.names, self.start) for effort in efforts(len(self.seeds))}
+        return settle_effort(
+            plans,
+            limit,
+            run,
+            work=self.work,
+            measure=self.measured,
+            workers=self.workers,
+            listener=self.listener,
+            way_out="start smaller with hidden_size",
+        )
 
     def measured(self) -> Costs:
         """What two fits took that are in every plan: the largest, and one that is smaller.
@@ -291,43 +303,3 @@ def _start(search: Search) -> tuple[Size, str]:
 def _reads(search: Search) -> int | None:
     """Numbers that the first layer reads at a step, as `large_start` takes it."""
     return None if (getattr(search.recipe, "segment", 1) or 1) > 1 else search.n_inputs
-
-
-def _settle_effort(study: _Study, limit: Budget, run: Run) -> Effort:
-    """Decide once how much is done, by what two fits took, and say it; a resumed run reads what was decided."""
-    path = run.path / "plan.json"
-    if path.exists():
-        held = json.loads(path.read_text(encoding="utf-8"))
-        study.listener.note(held["said"])
-        return Effort(**held["effort"] | {"left_out": tuple(held["effort"]["left_out"])})
-    plans = {effort: study.ahead(effort, study.names, study.start) for effort in efforts(len(study.seeds))}
-    least = list(plans.values())[-1]
-    if limit.fits is not None and len(least) > limit.fits:
-        raise _too_small(limit, f"{len(least)} fits")
-    study.expect(next(iter(plans.values())))
-    costs = study.measured()
-    seconds = [costs.total([study.work(job) for job in jobs], study.workers) for jobs in plans.values()]
-    needs = [
-        sentence(len(jobs), each, study.workers) for jobs, each in zip(plans.values(), seconds, strict=True)
-    ]
-    fitting = [
-        place
-        for place, jobs in enumerate(plans.values())
-        if len(jobs) <= (limit.fits or inf) and seconds[place] <= (limit.seconds or inf)
-    ]
-    if not fitting:
-        raise _too_small(limit, needs[-1])
-    effort = list(plans)[fitting[0]]
-    said = f"at most {needs[fitting[0]]}"
-    if effort.left_out:
-        said += f"; to keep within {limit} it leaves out {'; '.join(effort.left_out)}"
-    study.listener.note(said)
-    write_atomically(path, json.dumps({"effort": asdict(effort), "said": said}, indent=2).encode() + b"\n")
-    return effort
-
-
-def _too_small(limit: Budget, needs: str) -> InputError:
-    return InputError(
-        f"a budget of {limit} is too small: the least that can be compared here is {needs}; raise it, or start smaller "
-        "with hidden_size"
-    )

@@ -210,9 +210,10 @@ class Run:
         temporary.replace(self.path / "predictions.parquet")
         write_atomically(self.path / "scores.json", _json(scores))
 
-    def save_choice(self, chosen: BaseConfig, scores: dict[str, Any]) -> None:
-        """Write what a search found: ``chosen.toml``, a configuration to fit with, and ``scores.json``."""
-        write_atomically(self.path / "chosen.toml", chosen.to_toml().encode())
+    def save_choice(self, chosen: BaseConfig | None, scores: dict[str, Any]) -> None:
+        """Write what a search found: ``chosen.toml``, a configuration to fit with, if there is one, and ``scores.json``."""
+        if chosen is not None:
+            write_atomically(self.path / "chosen.toml", chosen.to_toml().encode())
         write_atomically(self.path / "scores.json", _json(scores))
 
     def call(self, function: str, source: object, config: BaseConfig, test: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from torch import nn
 
 from heldout.base_recipe import BaseRecipe
 from heldout.check import InputError
@@ -20,17 +21,21 @@ from heldout.recipe import Recipe
 from heldout.result import HELDOUT
 from heldout.runs import Run
 from heldout.studies.engine import Engine
+from heldout.studies.knobs import FEW_STEPS
 from heldout.studies.ledger import Finished, Ledger
+from heldout.studies.optimism import hold_out_inside
 from heldout.studies.plan import Job, StudyContext, run_plan
 from heldout.studies.scale import by_moment
 from heldout.studies.study import make_context
 from heldout.task import Task, split
 from heldout.text_recipe import TextRecipe
+from heldout.training.fit import fit_series
 from heldout.training.settle import settle
 
 # Folds to choose by and to judge by, tried in this order: a short series has room for fewer.
 _FOLDS = ((5, 3), (4, 2), (3, 2), (3, 1), (2, 1))
 _LEAST_TRAIN = 30  # windows that the first fold must train on, unless no choice has as many
+_FEW = 256  # samples that show whether a regulariser acts
 _TEXT_OUTER = 0.25  # share of the texts that are not sealed
 
 
@@ -127,6 +132,23 @@ class Search(ABC):
     @abstractmethod
     def n_labels(self) -> int:
         """Numbers forecast of one sample, or 1 label of a text."""
+
+    @property
+    @abstractmethod
+    def forward(self) -> bool:
+        """Whether the folds follow each other in time; else they are the parts of a cross-validation."""
+
+    @abstractmethod
+    def recent(self, fold: Any, share: float) -> Any:
+        """Give a fold that trains on a share of its samples, the most recent ones where there is time."""
+
+    @abstractmethod
+    def with_blocks(self, fold: Any) -> Any | None:
+        """Give a fold that keeps blocks inside its training period out of it; None where there is no time or no room."""
+
+    @abstractmethod
+    def weights(self, recipe: BaseRecipe) -> FloatArray:
+        """Train a recipe for a few steps, on a few samples of the first fold, and give its weights as one vector."""
 
     @property
     def fingerprint(self) -> str:
@@ -238,6 +260,28 @@ class _SeriesSearch(Search):
         data = self.context.data
         return len(data.targets) * len(data.steps)
 
+    @property
+    def forward(self) -> bool:
+        return True
+
+    def recent(self, fold: Any, share: float) -> Any:
+        data, lookback = self.context.data, self.context.lookback
+        times = np.unique(data.time[fold.train.rows(data, lookback)])
+        start = int(times[round((1 - share) * len(times))])
+        return replace(
+            fold, name=f"{fold.name}, last {share:.0%} of training", train=replace(fold.train, start=start)
+        )
+
+    def with_blocks(self, fold: Any) -> Any | None:
+        return hold_out_inside(fold, self.context.data, self.context.lookback)
+
+    def weights(self, recipe: BaseRecipe) -> FloatArray:
+        assert isinstance(recipe, Recipe)
+        data, lookback, fold = self.context.data, self.context.lookback, self.inner[0]
+        train, valid = (part.rows(data, lookback) for part in (fold.train, fold.valid))
+        model, _ = fit_series(data, train[-_FEW:], valid[-_FEW:], recipe.with_values(FEW_STEPS))
+        return _vector(model.networks[0])
+
     def _settled(self) -> Recipe:
         assert isinstance(self.recipe, Recipe)
         return self.recipe
@@ -290,6 +334,31 @@ class _TextSearch(Search):
         return len(fold.train)
 
     @property
+    def forward(self) -> bool:
+        return self.context.data.time is not None
+
+    def recent(self, fold: Any, share: float) -> Any:
+        rows, rng = fold.train, np.random.default_rng(self.config.study.split_seed)
+        n = round(share * len(rows))
+        order = (
+            np.argsort(self.context.data.time[rows], kind="stable")
+            if self.forward
+            else rng.permutation(len(rows))
+        )
+        return replace(fold, name=f"{fold.name}, {share:.0%} of training", train=np.sort(rows[order[-n:]]))
+
+    def with_blocks(self, fold: Any) -> Any | None:  # noqa: ARG002 - texts lie in no period
+        return None
+
+    def weights(self, recipe: BaseRecipe) -> FloatArray:
+        from heldout.training.text import fit_text  # noqa: PLC0415 - needs the extra `text`
+
+        assert isinstance(recipe, TextRecipe)
+        fold, small = self.inner[0], recipe.with_values(FEW_STEPS)
+        model, _ = fit_text(self.context.data, fold.train[:_FEW], fold.valid[:_FEW], small)
+        return _vector(model.networks[0])
+
+    @property
     def n_inputs(self) -> int:
         assert isinstance(self.recipe, TextRecipe)
         return self.recipe.embedding_size
@@ -297,6 +366,10 @@ class _TextSearch(Search):
     @property
     def n_labels(self) -> int:
         return 1
+
+
+def _vector(network: nn.Module) -> FloatArray:
+    return np.concatenate([value.numpy().ravel() for value in network.state_dict().values()])
 
 
 def _enough(n_folds: int) -> int:

@@ -34,6 +34,8 @@ class Job:
         A rung: trained to this epoch only, its checkpoint left in place. A later job that differs in nothing else goes on
         from there, to the bits of a fit that was never interrupted; where the checkpoint is lost it starts again, to the
         same bits. Jobs that differ in nothing else belong into plans that are run one after the other.
+    shuffled : int or None, default None
+        Seed of labels that belong to other samples (`heldout.training.shuffled`).
     """
 
     candidate: str
@@ -41,6 +43,7 @@ class Job:
     model: Any
     seed: int = 0
     until: int | None = None
+    shuffled: int | None = None
 
     @property
     def name(self) -> str:
@@ -48,7 +51,8 @@ class Job:
         if not isinstance(self.model, BaseRecipe):
             return f"{self.candidate}, {self.fold.name}"
         rung = "" if self.until is None else f", to epoch {self.until}"
-        return f"{self.candidate}, {self.fold.name}, seed {self.seed}{rung}"
+        labels = "" if self.shuffled is None else f", labels shuffled {self.shuffled}"
+        return f"{self.candidate}, {self.fold.name}, seed {self.seed}{labels}{rung}"
 
 
 class StudyContext(Protocol):
@@ -100,9 +104,11 @@ def fit_options(context: StudyContext, job: Job) -> dict[str, Any]:
     return {"seed": job.seed, "until": job.until, **places}
 
 
-def until_of(job: Job) -> dict[str, int]:
-    """Give what the key of a rung holds besides that of the whole fit."""
-    return {} if job.until is None else {"until": job.until}
+def special(job: Job) -> dict[str, int]:
+    """Give what the key of a rung, or of a fit to shuffled labels, holds besides that of the usual fit."""
+    return {
+        name: value for name, value in (("until", job.until), ("shuffled", job.shuffled)) if value is not None
+    }
 
 
 def scores_of(history: History) -> dict[str, Any]:

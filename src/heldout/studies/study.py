@@ -24,13 +24,14 @@ from heldout.data.transforms import last_known, seen_rows
 from heldout.recipe import Recipe
 from heldout.studies.engine import Engine
 from heldout.studies.ledger import Finished, Ledger
-from heldout.studies.plan import Job, fit_options, plan, run_plan, scores_of, until_of
+from heldout.studies.plan import Job, fit_options, plan, run_plan, scores_of, special
 from heldout.studies.scale import Scale, by_moment
 from heldout.training.checkpoint import dump_tensors
 from heldout.training.fit import fit_series
 from heldout.training.lags import Baseline, LagWindows, thin
 from heldout.training.settle import settle_scale
 from heldout.training.shared import versions
+from heldout.training.shuffled import constant_loss
 
 MOST_JUDGED = 10_000
 """Samples of a walk-forward test, or of training, on which a loss is measured at most."""
@@ -108,7 +109,7 @@ def _inputs(context: Context, job: Job) -> dict[str, Any]:
         "scale": asdict(context.scale),
         "versions": versions("heldout", "torch", "numpy", "scikit-learn", "statsmodels"),
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        **until_of(job),
+        **special(job),
     }
 
 
@@ -147,7 +148,9 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
     if isinstance(job.model, Recipe):
         _check_lookback(context, job.model)
         how = fit_options(context, job)
-        fitted, run = fit_series(data, parts["train"], parts["valid"], job.model, report=report, **how)
+        fitted, run = fit_series(
+            data, parts["train"], parts["valid"], job.model, report=report, shuffled=job.shuffled, **how
+        )
         scored = context.scale.of_model(fitted.predict(data, parts["test"]), data, parts["test"])
         arrays["forecast"] = fitted.point(scored)
         if job.model.loss == "quantile":
@@ -159,6 +162,11 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
         history = run.epochs
         model = dump_tensors(*fitted.to_file_parts()) if context.keep_models else None
         scores |= {**scores_of(run), "n_parameters": fitted.n_parameters}
+        if job.shuffled is not None:
+            labels = fitted.prepare.apply(data, fitted.lookback)
+            seen = torch.from_numpy(parts["train"])
+            most = min(len(parts["valid"]), fitted.recipe.valid_samples)  # as of the training loss
+            scores["constant_loss"] = constant_loss(labels, seen, fitted.recipe, most=most)
     else:
         arrays["forecast"] = job.model.fit(windows, parts["train"], parts["valid"]).predict(
             windows, parts["test"]

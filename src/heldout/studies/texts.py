@@ -4,21 +4,24 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import entropy
 
 from heldout.data.series import FloatArray, IntArray
+from heldout.data.text_splits import TextFold
 from heldout.data.text_table import TextData
 from heldout.studies.ledger import Finished
-from heldout.studies.plan import Job, fit_options, scores_of, until_of
+from heldout.studies.plan import Job, fit_options, scores_of, special
 from heldout.text_recipe import TextRecipe
 from heldout.training.checkpoint import dump_tensors
 from heldout.training.lags import thin
 from heldout.training.shared import versions
+from heldout.training.shuffled import shuffled_labels
 from heldout.training.text import fit_text
 
 _MOST_TRAIN = 5_000  # training texts on which the loss of the fitted model is measured, at most
@@ -65,7 +68,7 @@ class TextContext:
             "seed": job.seed,
             "versions": versions("heldout", "torch", "numpy", "scikit-learn", "tokenizers"),
             "cpu": torch.backends.cpu.get_cpu_capability(),
-            **until_of(job),
+            **special(job),
         }
 
     def run(self, job: Job, report: Callable[[dict[str, Any]], None]) -> Finished:
@@ -85,15 +88,13 @@ class TextContext:
         arrays: dict[str, Any] = {"row": fold.test}
         history, model = [], None
         if isinstance(job.model, TextRecipe):
-            fitted, run = fit_text(
-                self.data,
-                fold.train,
-                fold.valid,
-                job.model,
-                units=self.units,
-                report=report,
-                **fit_options(self, job),
-            )
+            how = fit_options(self, job) | {"units": self.units, "report": report}
+            data = self.data
+            if job.shuffled is not None:
+                data, how["shared"] = self._shuffled(fold, job.shuffled), None
+                shares = np.bincount(self._labels(fold.train)) / len(fold.train)
+                scores["constant_loss"] = float(entropy(shares))
+            fitted, run = fit_text(data, fold.train, fold.valid, job.model, **how)
             arrays |= {"log_proba": fitted.log_proba(texts), "raw": fitted.log_proba(texts, calibrated=False)}
             seen = fold.train[thin(len(fold.train), _MOST_TRAIN)]
             arrays |= {
@@ -125,6 +126,12 @@ class TextContext:
             model=model,
             seconds=time.perf_counter() - began,
         )
+
+    def _shuffled(self, fold: TextFold, seed: int) -> TextData:
+        """The texts with the labels that train, and those that say when to stop, in another order."""
+        assert self.data.labels is not None
+        labels = shuffled_labels(self.data.labels, (fold.train, fold.valid), self.units, seed)
+        return replace(self.data, labels=labels)
 
     def losses(self, log_proba: FloatArray, rows: IntArray) -> FloatArray:
         """Give the log loss of each of some rows."""

@@ -22,6 +22,7 @@ from heldout.training.losses import n_outputs
 from heldout.training.settle import augmentation_of, settle, settle_scale
 from heldout.training.shared import Shared
 from heldout.training.shortcut import shrink, start_from_ridge
+from heldout.training.shuffled import shifted_origins
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,6 +293,7 @@ def fit_series(  # noqa: PLR0913 - each is a part of the fit that the caller alo
     checkpoint: Checkpoint | None = None,
     report: Report | None = None,
     shared: Shared | None = None,
+    shuffled: int | None = None,
 ) -> tuple[SeriesModel, History]:
     """Fit one forecaster: prepare on the training rows, cut windows, train, keep the best weights.
 
@@ -314,6 +316,8 @@ def fit_series(  # noqa: PLR0913 - each is a part of the fit that the caller alo
         Told of every epoch.
     shared : Shared, optional
         Holds what other fits to the same rows have computed, and gets what this one does; changes no bit.
+    shuffled : int, optional
+        Seed of labels that belong to other windows (`heldout.training.shuffled`): the fit can only memorise.
 
     Returns
     -------
@@ -345,6 +349,9 @@ def fit_series(  # noqa: PLR0913 - each is a part of the fit that the caller alo
     prepare = Prepare.fit(data, train_rows, recipe.lookback, recipe)
     augmentation_of(recipe).check_forecast(standardised=prepare.window_norm == "standard")
     windows = prepare.apply(data, recipe.lookback)
+    if shuffled is not None:
+        origins = shifted_origins(data, (train_rows, valid_rows), recipe.lookback, shuffled)
+        windows, shared = replace(windows, labels_of=torch.from_numpy(origins)), None
     shape = Shape(
         lookback=recipe.lookback,
         n_inputs=windows.inputs.shape[1],
