@@ -108,7 +108,7 @@ def test_fit_then_predict(table, capfd):
 
 
 def test_a_gate_that_fails_exits_with_3_and_one_that_holds_with_0(table, capfd):
-    options = ["fit", table, "--target", "y", "--out", "run", "--workers", "1", *FAST]
+    options = ["fit", table, "--target", "y", "--out", "run", "--workers", "0", *FAST]
     assert run(*options, "--fail-if-worse-than", "naive") == 0
     # Learning nothing at a huge rate of shrinkage: the mean of the training rows is no worse than itself.
     assert (
@@ -170,7 +170,7 @@ def test_init_writes_a_file_that_fit_takes_and_never_overwrites(table, capfd):
     assert "# Units per LSTM layer" in Path("c.toml").read_text()
     assert run("init", table, "--target", "y", "-o", "c.toml") == 2
     assert "is there already" in capfd.readouterr().err
-    assert run("fit", table, "--config", "c.toml", "--workers", "1", *FAST) == 0
+    assert run("fit", table, "--config", "c.toml", "--workers", "0", *FAST) == 0
     assert Path("runs/y-1/scores.json").exists()
     assert Config.read("runs/y-1/config.toml").recipe.hidden_size == 4
 
@@ -285,7 +285,7 @@ def test_a_column_of_texts_makes_it_a_run_of_texts(reviews, capfd, monkeypatch, 
         assert "next: heldout fit reviews.csv --config c.toml" in capfd.readouterr().err
         options = ["--config", "c.toml"]
     options += ["--set", "alpha_aeda=.25", "--fail-if-worse-than", "tfidf"]
-    assert run("fit", reviews, *options, "--workers", "1", "--out", "run") == 0
+    assert run("fit", reviews, *options, "--workers", "0", "--out", "run") == 0
     data = asked["config"].data
     assert (data.text, data.target, data.group, data.time) == ("review", "label", "author", None)
     assert asked["config"].recipe.alpha_aeda == 0.25
@@ -309,7 +309,7 @@ def test_predict_prints_the_label_of_each_row_and_how_probable_each_class_is(rev
 def test_the_demo_of_texts_says_how_often_it_is_right(capfd, monkeypatch, tmp_path):
     monkeypatch.setattr("heldout.demo_text.run", lambda **_: found(tmp_path))
     monkeypatch.setattr("heldout.report.run_report.write_report", lambda path: path / "report.html")
-    assert run("demo", "text", "--workers", "1") == 0
+    assert run("demo", "text", "--workers", "0") == 0
     said = capfd.readouterr().out
     assert "right one of 2 packages for 90 % of the texts, TF-IDF with logistic regression for 85 %" in said
 

@@ -86,6 +86,8 @@ def test_a_column_of_texts_makes_it_a_search_over_texts(table, calls):
 
 
 def test_the_tables_show_every_size_and_what_was_chosen(table, calls, capfd):
+    Path("run").mkdir()
+    Path("run/chosen.toml").touch()  # as the search would
     assert run(table, "--target", "y") == 0
     said = capfd.readouterr().out
     lines = {

@@ -119,6 +119,11 @@ def test_a_leak_withholds_every_other_verdict_and_fits_nothing(tmp_path):
     assert "tomorrow" in write_report(found.path).read_text()
 
 
+def test_what_chose_the_recipe_must_be_a_search(found):
+    with pytest.raises(InputError, match="selected_from must be a finished run of heldout tune"):
+        judge(make_table(240), CONFIG, selected_from=found.path)
+
+
 def test_delta_must_be_a_share():
     with pytest.raises(InputError, match="delta"):
         judge(make_table(240), CONFIG, delta=1.0)

@@ -9,9 +9,10 @@ import heldout
 
 SOURCES = sorted((Path(__file__).parents[1] / "src" / "heldout").rglob("*.py"))
 PUBLIC = {
-    "Config", "Forecast", "InputError", "LSTM", "LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "Recipe", "Result", "Run", "SeriesData", "SeriesModel",
+    "Config", "Forecast", "InputError", "LSTM", "LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "Recipe", "RemediesResult", "Result", "Run", "SeriesData", "SeriesModel",
     "CapacityResult", "TextConfig", "TextLSTMClassifier", "TextModel", "TextRecipe", "TextResult", "TuneResult", "compare", "cross_validate", "fit", "fit_series", "fit_text", "load", "predict",
-    "read_series", "read_texts", "read_vectors", "reduce_capacity", "split_series", "split_texts", "tune", "write_report",
+    "AuditResult", "Diagnosis", "Verdict", "audit", "audit_files", "diagnose", "judge",
+    "rank_remedies", "read_series", "read_texts", "read_vectors", "reduce_capacity", "split_series", "split_texts", "tune", "write_report",
 }  # fmt: skip
 
 

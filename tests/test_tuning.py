@@ -118,6 +118,7 @@ def test_the_choice_is_the_best_complete_trial_and_its_gain_is_told_thrice(finis
     assert found["lucky"]["deflated"] == pytest.approx(found["inside"]["gain"] - found["lucky"]["gain"])
     assert 1 <= found["lucky"]["effective_trials"] <= 5
     assert found["pbo"]["n_configs"] == len(complete)
+    assert 0 <= found["spa"] <= 1
     assert found["outer"]["n_seeds"] == 2
 
 

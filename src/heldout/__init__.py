@@ -10,10 +10,14 @@ The contents page; each name is loaded when it is first used, so that ``heldout 
 `fit`, `Result`               the main job: table in, judged model out
 `fit_series`, `SeriesModel`   one fit
 `cross_validate`              recipes and baselines on the same folds
+`audit`, `AuditResult`        leaks and faults of a table, its split and its preparation; `audit_files`
+`judge`, `Verdict`            whether a recipe overfits, and how sure that is
+`rank_remedies`               what helps against overfitting, and by how much: `RemediesResult`
 `reduce_capacity`             the smallest network that is as good as the best: `CapacityResult`
 `tune`                        the hyper-parameters, and what choosing them was worth: `TuneResult`
 `predict`, `Run`              forecasts from a run directory
 `write_report`, `compare`     a run as a page; runs side by side
+`diagnose`, `Diagnosis`       what the curves of any framework show, and what they cannot
 `read_texts`, `split_texts`   a table becomes texts; sealed test, folds, early-stopping texts
 `read_vectors`                word vectors of a file, for the words in use
 `TextRecipe`, `TextConfig`    `Recipe` and `Config` of a run on texts
@@ -32,6 +36,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heldout.audit_result import AuditResult as AuditResult
+    from heldout.auditing import audit as audit
+    from heldout.auditing import audit_files as audit_files
     from heldout.capacity_result import CapacityResult as CapacityResult
     from heldout.check import InputError as InputError
     from heldout.config import Config as Config
@@ -42,6 +49,8 @@ if TYPE_CHECKING:
     from heldout.data.text_splits import split_texts as split_texts
     from heldout.data.text_table import read_texts as read_texts
     from heldout.data.vectors import read_vectors as read_vectors
+    from heldout.diagnosis import Diagnosis as Diagnosis
+    from heldout.diagnosis import diagnose as diagnose
     from heldout.estimators.arrays import LSTMClassifier as LSTMClassifier
     from heldout.estimators.arrays import LSTMRegressor as LSTMRegressor
     from heldout.estimators.files import load as load
@@ -50,9 +59,12 @@ if TYPE_CHECKING:
     from heldout.estimators.texts import TextLSTMClassifier as TextLSTMClassifier
     from heldout.experiment import fit as fit
     from heldout.forecast import predict as predict
+    from heldout.judging import judge as judge
     from heldout.nn.lstm import LSTM as LSTM
+    from heldout.ranking import rank_remedies as rank_remedies
     from heldout.recipe import Recipe as Recipe
     from heldout.reduce import reduce_capacity as reduce_capacity
+    from heldout.remedies_result import RemediesResult as RemediesResult
     from heldout.report.compare import compare as compare
     from heldout.report.run_report import write_report as write_report
     from heldout.result import Result as Result
@@ -66,8 +78,12 @@ if TYPE_CHECKING:
     from heldout.training.text import fit_text as fit_text
     from heldout.tune_result import TuneResult as TuneResult
     from heldout.tuning import tune as tune
+    from heldout.verdict_result import Verdict as Verdict
 
 _HOMES = {
+    "AuditResult": "audit_result",
+    "audit": "auditing",
+    "audit_files": "auditing",
     "CapacityResult": "capacity_result",
     "InputError": "check",
     "Config": "config",
@@ -78,6 +94,8 @@ _HOMES = {
     "split_texts": "data.text_splits",
     "read_texts": "data.text_table",
     "read_vectors": "data.vectors",
+    "Diagnosis": "diagnosis",
+    "diagnose": "diagnosis",
     "LSTMClassifier": "estimators.arrays",
     "LSTMRegressor": "estimators.arrays",
     "load": "estimators.files",
@@ -86,9 +104,12 @@ _HOMES = {
     "TextLSTMClassifier": "estimators.texts",
     "fit": "experiment",
     "predict": "forecast",
+    "judge": "judging",
     "LSTM": "nn.lstm",
+    "rank_remedies": "ranking",
     "Recipe": "recipe",
     "reduce_capacity": "reduce",
+    "RemediesResult": "remedies_result",
     "compare": "report.compare",
     "write_report": "report.run_report",
     "Result": "result",
@@ -102,6 +123,7 @@ _HOMES = {
     "fit_text": "training.text",
     "TuneResult": "tune_result",
     "tune": "tuning",
+    "Verdict": "verdict_result",
 }
 _OPTIONAL = ("tokenizers", "datasketch")  # of the extra "text"
 

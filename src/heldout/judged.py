@@ -56,13 +56,15 @@ class Judged:
     shuffled: Sequence[Job]
     curve: Sequence[Job]
 
-    def scores(self, delta: float) -> dict[str, Any]:
+    def scores(self, delta: float, selection: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Compare, and say what it means.
 
         Parameters
         ----------
         delta : float
             The smallest harm that matters.
+        selection : mapping, optional
+            ``spa``, ``pbo`` and ``trials`` of the search that chose the recipe.
 
         Returns
         -------
@@ -73,7 +75,7 @@ class Judged:
         control, family = self.control, list(self.family)
         found = find_verdict(control, family, self.design, delta=delta, gap=gap)
         facts = gaps | self._skill() | {"train": float(control.train.mean()), "harm": found["harm"]}
-        facts |= self._linear() | self._raw_harm()
+        facts |= self._linear() | self._raw_harm() | {"selection": selection}
         flags = flags_of(facts, verdict=found["verdict"], delta=delta)
         by_fold = {
             arm.name: {"test": arm.test.mean(axis=1).tolist(), "train": arm.train.mean(axis=1).tolist()}

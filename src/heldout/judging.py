@@ -13,7 +13,7 @@ from typing import Any
 from heldout.answers import asked, find_answer
 from heldout.auditing import audit
 from heldout.base_recipe import BaseRecipe
-from heldout.check import FitError, check_number
+from heldout.check import FitError, InputError, check_number
 from heldout.config import Config, TextConfig
 from heldout.efforts import settle_effort
 from heldout.files import write_atomically
@@ -41,6 +41,7 @@ def judge(  # noqa: PLR0913 - the one entry point
     config: Config | TextConfig,
     *,
     delta: float = 0.01,
+    selected_from: str | Path | None = None,
     out: str | Path | None = None,
     engine: Engine | None = None,
     listener: Listener | None = None,
@@ -64,6 +65,8 @@ def judge(  # noqa: PLR0913 - the one entry point
         Columns, splits, and the recipe that is judged.
     delta : float, default 0.01
         The smallest harm that matters, as a share of the loss, in (0, 1).
+    selected_from : path, optional
+        Run directory of the ``heldout tune`` that chose the recipe: whether its trials support the choice is said too.
     out : path, optional
         The run directory; by default a numbered one under ``runs``.
     engine : Engine, optional
@@ -95,11 +98,13 @@ def judge(  # noqa: PLR0913 - the one entry point
     """
     check_number("delta", delta, 0, 1, open_low=True, open_high=True)
     limit = Budget() if budget is None else parse_budget(budget)
-    options = asked(config.recipe, delta=delta, budget=budget)
+    chooser = None if selected_from is None else str(selected_from)
+    options = asked(config.recipe, delta=delta, budget=budget, selected_from=chooser)
     known = find_answer("judge", source, config, options, out=out, test=test)
     if known is not None:
         return Verdict(*known)
     listener = listener or Silent()
+    selection = None if selected_from is None else _selection(selected_from)
     search, better = Search.make(source, config, test=test), None
     audited = audit(source, config, test=test)
     with search.open("judge", options, out=out) as run:
@@ -111,7 +116,7 @@ def judge(  # noqa: PLR0913 - the one entry point
                 for text in study.notes:
                     listener.note(text)
                 protocol = study.write_protocol(run)
-                scores = study.scores(study.effort(limit, run)) | {"protocol": protocol}
+                scores = study.scores(study.effort(limit, run), selection) | {"protocol": protocol}
                 better = study.better(config, scores)
         scores |= {
             "audit": [finding.to_dict() for finding in audited.findings],
@@ -162,6 +167,16 @@ def efforts(n_seeds: int, members: Sequence[str]) -> list[Effort]:
     if len(members) > 1:
         less("members of the family: all but the last", members=tuple(members[-1:]))
     return found
+
+
+def _selection(path: str | Path) -> dict[str, Any]:
+    """What the trials of a search say of the choice among them."""
+    found = Run(path).scores()
+    if found.get("spa") is None:
+        raise InputError(
+            f"selected_from must be a finished run of heldout tune with two trials trained to the end, and {path} is none"
+        )
+    return {"spa": found["spa"], "pbo": (found["pbo"] or {}).get("value"), "trials": found["n_trials"]}
 
 
 class _Study:
@@ -284,7 +299,7 @@ class _Study:
         name = max(scores["members"], key=lambda one: int(one["chosen"]))["name"]
         return config.with_values({f"recipe.{key}": value for key, value in self.members[name].items()})
 
-    def scores(self, effort: Effort) -> dict[str, Any]:
+    def scores(self, effort: Effort, selection: dict[str, Any] | None) -> dict[str, Any]:
         """Fit, compare, say."""
         jobs = self.jobs(effort)
         self.listener.begin(jobs)
@@ -302,7 +317,7 @@ class _Study:
             shuffled=self.shuffled(effort),
             curve=self.curve() if effort.curve else [],
         )
-        return judged.scores(self.delta) | {
+        return judged.scores(self.delta, selection) | {
             "knobs": self.knobs,
             "fits": len(self.held),
             "seconds": sum(fit.seconds for fit in self.held.values()),

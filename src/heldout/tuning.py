@@ -29,7 +29,7 @@ from heldout.studies.plan import Job, checkpoint_of, end_study, kept, plan
 from heldout.studies.proposals import Proposals
 from heldout.studies.rungs import COMPLETE, FAILED, Bench, Trial, climb, rung_epochs
 from heldout.studies.space import Space, default_space
-from heldout.studies.worth import gain, judged_rows, luck, overfitting, trial_row
+from heldout.studies.worth import gain, judged_rows, luck, overfitting, support, trial_row
 from heldout.tune_result import EXPORT, TuneResult, sentence_of
 
 TRIALS = 27
@@ -371,6 +371,7 @@ class _Study:
             "optimism": {name: flattered[name] for name in ("value", "low", "high")},
             "lucky": luck(self.trials, self.complete, self.choice),
             "pbo": overfitting(self.complete),
+            "spa": support(self.complete, self.start),
             "outer": {"rows": judged_rows(self.choice, self.start, losses, sizes, blocks=blocks), **counts},
             "baselines": [
                 {"name": name, "loss": float(losses[name].mean())} for name in self.search.baselines

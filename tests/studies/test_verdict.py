@@ -128,6 +128,14 @@ def test_flags_name_what_the_facts_say():
     assert list(flags_of(under, verdict="INCONCLUSIVE", delta=0.01)) == ["UNDERFIT"]
 
 
+def test_a_choice_among_trials_that_none_supports_is_flagged():
+    skill = {"mean": 0.2, "low": 0.1, "high": 0.3}
+    facts = {"skill": skill, "baseline": "ridge", "selection": {"spa": 0.4, "pbo": 0.5, "trials": 27}}
+    assert list(flags_of(facts, verdict="INCONCLUSIVE", delta=0.01)) == ["SELECTION-NOT-SUPPORTED"]
+    facts["selection"]["spa"] = 0.01
+    assert not flags_of(facts, verdict="INCONCLUSIVE", delta=0.01)
+
+
 def test_a_family_member_differs_from_the_recipe_and_keeps_the_rest():
     recipe = BaseRecipe(hidden_size=9, regularization=0, recurrent_dropout=0.3, l1=0.1, patience=None)
     for name, changes in less_fitted(recipe).items():

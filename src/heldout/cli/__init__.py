@@ -2,9 +2,13 @@
 
 ===================================  =========
 fit, predict, init, demo             `run`
+audit                                `audit`
+judge                                `judge`
+remedies                             `remedies`
 reduce                               `reduce`
 tune                                 `tune`
 report, compare                      `pages`
+diagnose                             `diagnose`
 vectors, augment                     `text`
 the options they share               `options`
 a result on the screen               `show`
@@ -16,9 +20,13 @@ from typing import Annotated
 
 import typer
 
+from heldout.cli.audit import audit
 from heldout.cli.command import guarded
+from heldout.cli.diagnose import diagnose
+from heldout.cli.judge import judge
 from heldout.cli.pages import compare, report
 from heldout.cli.reduce import reduce
+from heldout.cli.remedies import remedies
 from heldout.cli.run import demo, fit, init, predict
 from heldout.cli.text import augment, vectors
 from heldout.cli.tune import tune
@@ -32,7 +40,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_IN_ORDER_OF_HELP = (fit, reduce, tune, predict, init, demo, report, compare, vectors, augment)
+_IN_ORDER_OF_HELP = (
+    fit,
+    audit,
+    judge,
+    remedies,
+    reduce,
+    tune,
+    predict,
+    init,
+    demo,
+    report,
+    compare,
+    diagnose,
+    vectors,
+    augment,
+)
 for _function in _IN_ORDER_OF_HELP:
     app.command()(guarded(_function))
 

@@ -1,19 +1,18 @@
 """The command that says whether a recipe overfits: judge."""
 
-import json
-import shlex
-import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import GATE_FAILED, say
-from heldout.cli.options import LEAST_WIDTH, Json, Out, Workers, display_of, engine_of
+from heldout.cli.command import GATE_FAILED
+from heldout.cli.options import Budget, Json, Out, Workers
+from heldout.cli.search import known, run_search, show_search
 from heldout.cli.table import over_table
 
 if TYPE_CHECKING:
     from heldout.config import Config, TextConfig
-    from heldout.verdict_result import Verdict
 
 
 @over_table
@@ -24,12 +23,14 @@ def judge(
         float,
         typer.Option("--delta", help="The smallest harm that matters, as a share of the loss."),
     ] = 0.01,
-    budget: Annotated[
-        str | None,
+    selected_from: Annotated[
+        Path | None,
         typer.Option(
-            "--budget", help="Do what fits in it: 10min, 2h, '50 fits' or both (default: everything)."
+            "--selected-from",
+            help="Run directory of the `heldout tune` that chose the recipe: is the choice supported?",
         ),
     ] = None,
+    budget: Budget = None,
     out: Out = None,
     workers: Workers = None,
     fail_if_overfit: Annotated[
@@ -44,45 +45,14 @@ def judge(
 
     Stop it with Ctrl-C at any time; the same command goes on where it was.
     """
-    from heldout.judging import judge as find
-    from heldout.report.run_report import write_report
+    from heldout.verdict_result import Verdict
 
-    with display_of(workers) as display:
-        result = find(
-            source,
-            settings,
-            delta=delta,
-            budget=budget,
-            out=out,
-            engine=engine_of(workers),
-            listener=display,
-            command=shlex.join(["heldout", *sys.argv[1:]]),
-        )
-    _show(result, as_json=as_json)
-    typer.echo(f"report {write_report(result.path)}", err=as_json)
+    options = {"delta": delta, "budget": budget, "selected_from": selected_from and str(selected_from)}
+    result = known("judge", Verdict, source, settings, options, out)
+    if result is None:
+        from heldout.judging import judge as search
+
+        result = run_search(partial(search, source, settings, out=out), workers=workers, **options)
+    show_search(result, as_json=as_json, strong=lambda row: row[0] == "as given")
     if fail_if_overfit and result.verdict in ("OVERFIT", "LEAK-SUSPECT"):
         raise typer.Exit(GATE_FAILED)
-
-
-def _show(result: "Verdict", *, as_json: bool) -> None:
-    """Print the verdict, its evidence and a sentence, or one JSON object."""
-    if as_json:
-        typer.echo(json.dumps(result.to_dict()))
-        return
-    from heldout.report.blocks import Table
-    from heldout.report.terminal import print_table
-
-    say(result.verdict, err=False)
-    for caption, header, rows in result.tables():
-        print_table(
-            Table(caption=caption, header=header, rows=rows, words=(len(header) - 1,)),
-            least_width=LEAST_WIDTH,
-        )
-    say(result.sentence, err=False)
-    found = result.found
-    for text in found["left_out"]:
-        say(f"left out to keep within the budget: {text}", err=False)
-    typer.echo(f"{found['fits']} fits; run directory {result.path}")
-    chosen = result.path / "chosen.toml"
-    if chosen.exists():
-        typer.echo(f"next: heldout fit ... --config {chosen}")

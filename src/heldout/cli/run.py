@@ -11,48 +11,32 @@ import typer
 from heldout.check import InputError, check_choice
 from heldout.cli.command import say
 from heldout.cli.options import (
-    ConfigFile,
-    Future,
     Gate,
     Group,
-    Horizon,
     Id,
-    Ignore,
     Json,
     Out,
     RunFolder,
-    Season,
-    Set,
     Source,
-    Static,
     Target,
-    Test,
     Text,
     Time,
     Workers,
     configure,
+    display_of,
+    engine_of,
 )
 from heldout.cli.show import hold_against, show, write_page
+from heldout.cli.table import over_table
 
 if TYPE_CHECKING:
     from heldout.config import Config, TextConfig
 
 
+@over_table
 def fit(
-    source: Source,
-    target: Target = None,
-    text: Text = None,
-    time: Time = None,
-    group: Group = None,
-    id: Id = None,  # noqa: A002 - the option's name
-    future: Future = None,
-    static: Static = None,
-    ignore: Ignore = None,
-    horizon: Horizon = None,
-    test: Test = None,
-    season: Season = None,
-    config: ConfigFile = None,
-    set_: Set = None,
+    source: str,
+    settings: "Config | TextConfig",
     out: Out = None,
     workers: Workers = None,
     fail_if_worse_than: Gate = None,
@@ -64,29 +48,14 @@ def fit(
 
     Stop it with Ctrl-C at any time; the same command goes on where it was.
     """
-    named = {
-        "target": target,
-        "text": text,
-        "time": time,
-        "group": group,
-        "id": id,
-        "future": future,
-        "static": static,
-        "ignore": ignore,
-        "horizon": horizon,
-        "test": test,
-        "season": season,
-    }
-    settings = configure(config, named, set_)
     from heldout import experiment
-    from heldout.studies.engine import LocalEngine
 
-    with _display(workers) as display:
+    with display_of(workers) as display:
         result = experiment.fit(
             source,
             settings,
             out=out,
-            engine=LocalEngine(workers),
+            engine=engine_of(workers),
             listener=display,
             gate=fail_if_worse_than,
             command=shlex.join(["heldout", *sys.argv[1:]]),
@@ -159,22 +128,13 @@ def demo(
         from heldout import demo_text as demonstration
     else:
         from heldout import demo as demonstration
-    from heldout.studies.engine import LocalEngine
 
-    with _display(workers) as display:
-        result = demonstration.run(out=out, engine=LocalEngine(workers), listener=display)
+    with display_of(workers) as display:
+        result = demonstration.run(out=out, engine=engine_of(workers), listener=display)
     show(result, as_json=as_json)
     if not as_json:
         typer.echo(demonstration.meaning(result))
     write_page(result, as_json=as_json)
-
-
-def _display(workers: int | None) -> Any:
-    import loky
-
-    from heldout.progress import Display
-
-    return Display(workers or loky.cpu_count())
 
 
 def _read_once(source: str, settings: "Config | TextConfig") -> "Config | TextConfig":

@@ -21,6 +21,8 @@ Options = dict[str, dict[str, Any]]
 OLDER = "This run was written by a version of heldout that did not record this."
 _SEARCHES = {
     "capacity": {"stages", "start", "choice", "outer", "sentence", "metric"},
+    "remedies": {"rows", "control", "choice", "selected", "confirmed", "outer", "power", "sentence", "metric"},
+    "verdict": {"verdict", "members", "harm", "gap", "skill", "flags", "sentence", "metric"},
     "tune": {"trials", "start", "choice", "inside", "outside", "outer", "sentence", "metric"},
 }
 """What ``scores.json`` of a search holds in any case."""
@@ -133,7 +135,7 @@ class Evidence:
             about=run.about,
             scores=_finite(scores),
             given=_options(run.path / "config.toml"),
-            settled=_options(run.path / "chosen.toml"),
+            settled=_options(run.path / "chosen.toml") or _options(run.path / "config.toml"),
             predictions=None,
             fits=[],
             looks=[],
@@ -151,7 +153,7 @@ class Evidence:
 
     @property
     def search(self) -> str:
-        """For what the run searched: "capacity", "tune", or "" of a fit."""
+        """For what the run searched: "capacity", "tune", "verdict", "remedies", or "" of a fit."""
         found = str(self.scores.get("kind", ""))
         return found if found in _SEARCHES else ""
 

@@ -4,15 +4,18 @@ from pathlib import Path
 
 from heldout.files import write_atomically
 from heldout.plots.values import plural
+from heldout.report.audit import audit
 from heldout.report.blocks import Section
 from heldout.report.capacity import capacity_sections
 from heldout.report.evidence import Evidence
 from heldout.report.forecasts import forecasts
 from heldout.report.page import render
 from heldout.report.provenance import data, recipe
+from heldout.report.remedies import remedies_sections
 from heldout.report.sections import overfit, rivals, verdict
 from heldout.report.texts import augmentation, errors, texts_seen
 from heldout.report.tuning import tuning_sections
+from heldout.report.verdict import verdict_sections
 
 FILE = "report.html"
 
@@ -23,7 +26,7 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
     Parameters
     ----------
     run : path
-        A finished run directory, of a fit, of ``heldout reduce`` or of ``heldout tune``.
+        A finished run directory, of a fit or of any search.
     output : path, optional
         The file; by default ``report.html`` in the run directory.
 
@@ -56,9 +59,13 @@ def _content(evidence: Evidence) -> tuple[str, list[Section]]:
         return "how small may the network be?", capacity_sections(evidence)
     if evidence.search == "tune":
         return "does tuning pay?", tuning_sections(evidence)
+    if evidence.search == "remedies":
+        return "what helps against overfitting?", remedies_sections(evidence)
+    if evidence.search == "verdict":
+        return "does it overfit?", verdict_sections(evidence)
     parts = (errors, texts_seen, augmentation) if evidence.kind == "text" else (forecasts, data)
     what = "classifier" if evidence.kind == "text" else "forecast"
-    sections = [part(evidence) for part in (verdict, rivals, overfit, *parts, recipe)]
+    sections = [part(evidence) for part in (verdict, audit, rivals, overfit, *parts, recipe)]
     return f"does the {what} hold up?", sections
 
 

@@ -211,7 +211,7 @@ class Tried:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
-    """Fits of sizes, each at the same learning rates, on the same folds and with the same seeds: equal tuning.
+    """Fits of sizes, or of other arms, each at the same learning rates, on the same folds and with the same seeds: equal tuning.
 
     Parameters
     ----------
@@ -227,6 +227,8 @@ class Grid:
         Does fits, or finds them in the ledger.
     metric : str
         Name of a fit's test loss in its scores.
+    name : callable, default `label`
+        Gives what a size is called from its values, a different name for each.
     recipes : dict
         Those made so far, by the name of the candidate.
     held : dict
@@ -239,14 +241,15 @@ class Grid:
     rates: tuple[float, ...]
     run: Callable[[Sequence[Job]], Sequence[Finished]]
     metric: str
+    name: Callable[[Mapping[str, Any]], str] = label
     recipes: dict[str, BaseRecipe] = field(default_factory=dict)
     held: dict[str, Finished] = field(default_factory=dict)
 
     def jobs(
-        self, values: Size, rates: Iterable[float], folds: Sequence[Any], seeds: Iterable[int]
+        self, values: Mapping[str, Any], rates: Iterable[float], folds: Sequence[Any], seeds: Iterable[int]
     ) -> list[Job]:
         """List the fits of one size."""
-        names = {f"{label(values)}, lr {rate:g}": rate for rate in rates}
+        names = {f"{self.name(values)}, lr {rate:g}": rate for rate in rates}
         for name, rate in names.items():
             if name not in self.recipes:
                 self.recipes[name] = self.variant({**values, "lr": rate})
@@ -257,7 +260,7 @@ class Grid:
             for seed in seeds
         ]
 
-    def plan(self, sizes: Iterable[Size]) -> list[Job]:
+    def plan(self, sizes: Iterable[Mapping[str, Any]]) -> list[Job]:
         """List the fits of some sizes where none is stopped and the first rate is always the best."""
         return [
             job
@@ -309,12 +312,12 @@ class Grid:
         )
         return [self._tried(values, stopped=bool(out)) for values, out in zip(sizes, stopped, strict=True)]
 
-    def rate(self, values: Size) -> float:
+    def rate(self, values: Mapping[str, Any]) -> float:
         """Give the rate with the smallest mean validation loss over the folds fitted so far; of equal ones the first."""
         means = [np.mean([_number(f, "valid_loss") for f in self._of(values, rate)]) for rate in self.rates]
         return self.rates[int(np.argmin(means))]
 
-    def _of(self, values: Size, rate: float) -> list[Finished]:
+    def _of(self, values: Mapping[str, Any], rate: float) -> list[Finished]:
         """Fits with the first seed, fold by fold."""
         jobs = self.jobs(values, [rate], self.folds, self.seeds[:1])
         return [self.held[job.name] for job in jobs if job.name in self.held]

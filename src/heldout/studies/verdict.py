@@ -12,6 +12,7 @@ from heldout.studies.compare import Interval, fold_skill
 from heldout.studies.equivalence import detectable, needed
 
 VERDICTS = ("LEAK-SUSPECT", "OVERFIT", "NO HARMFUL OVERFIT", "INCONCLUSIVE")
+_UNSUPPORTED = 0.1  # p value of Hansen's SPA above which a choice among trials is not supported
 ONE_SIDED = 0.90
 """Level of the two-sided intervals whose ends are one-sided 95 % bounds."""
 
@@ -251,7 +252,8 @@ def flags_of(facts: Mapping[str, Any], *, verdict: str, delta: float) -> dict[st
     facts : mapping
         ``skill`` (ends of the skill against the best baseline, and ``baseline``, its name), ``gap`` and ``drift`` (ends),
         ``train`` (the procedure's training loss), ``linear_train`` (that of the linear model alone), ``raw_harm`` and
-        ``harm`` (ends; before and after temperature scaling). What is missing or None is not held against anything.
+        ``harm`` (ends; before and after temperature scaling), ``selection`` (``spa``, a p value, ``pbo`` and ``trials``, of the
+        search that chose the recipe). What is missing or None is not held against anything.
     verdict : str
         One of `VERDICTS`.
     delta : float
@@ -286,6 +288,13 @@ def flags_of(facts: Mapping[str, Any], *, verdict: str, delta: float) -> dict[st
         found["CALIBRATION-OVERFIT"] = (
             f"before temperature scaling the harm is {_said(raw)}, after it is not shown: it is too sure of itself, its "
             "ranking is not worse"
+        )
+    selection = facts.get("selection")
+    if selection is not None and selection["spa"] > _UNSUPPORTED:
+        pbo = "not known" if selection["pbo"] is None else f"{selection['pbo']:.0%}"
+        found["SELECTION-NOT-SUPPORTED"] = (
+            f"that any of the {selection['trials']} trials which it was chosen from is better than their start is not shown "
+            f"(SPA, p = {selection['spa']:.2f}; probability of overfitting {pbo})"
         )
     if verdict == VERDICTS[2] and _known(gap) and gap["low"] > max(0.1, 10 * delta):
         found["LARGE BENIGN GAP"] = f"the loss is {_said(gap)} higher on new rows, and that harms nothing"

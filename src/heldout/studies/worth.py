@@ -11,6 +11,7 @@ from heldout.data.series import FloatArray
 from heldout.studies.capacity import finite, interval
 from heldout.studies.compare import fold_skill, skill, two_way
 from heldout.studies.lucky import deflated, effective_trials, overfitting_probability, trial_noise
+from heldout.studies.multiple import spa
 from heldout.studies.rungs import RACED_AFTER, Trial
 
 _MOST_BLOCKS, _FEWEST_BLOCKS = 16, 4  # of time, for the probability of overfitting
@@ -106,6 +107,30 @@ def overfitting(complete: Sequence[Trial]) -> dict[str, Any] | None:
         return None
     found = overfitting_probability(np.array(table), n_blocks=n_blocks)
     return {name: getattr(found, name) for name in ("value", "low", "high", "n_configs", "n_blocks")}
+
+
+def support(complete: Sequence[Trial], start: Trial) -> float | None:
+    """Give the p value of "no trial is better than the start", for the best of them all.
+
+    Parameters
+    ----------
+    complete : sequence of Trial
+        Those trained to the end.
+    start : Trial
+        The recipe as it was given.
+
+    Returns
+    -------
+    float or None
+        Of `heldout.studies.multiple.spa`, over the moments of the folds that chose; None where the start is not among the
+        complete trials, or alone.
+    """
+    table = {
+        trial.number: np.concatenate([trial.last[place] for place in sorted(trial.last)])
+        for trial in complete
+    }
+    control = table.pop(start.number, None)
+    return None if control is None or not table else spa(control, list(table.values()))
 
 
 def trial_row(trial: Trial, start: Trial, epochs: Sequence[int]) -> dict[str, Any]:
