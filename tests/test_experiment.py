@@ -203,11 +203,19 @@ def test_a_rival_with_another_window_or_a_gate_without_a_candidate_is_refused_at
     assert not (tmp_path / "a").exists()
 
 
+def _not_allowed(*arguments, **options):
+    raise PermissionError(13, "Permission denied")
+
+
 def test_a_users_own_files_are_not_overwritten_and_half_written_ones_do_not_block(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.toml").write_text("# precious")
     with pytest.raises(InputError, match="is not empty and holds no run"):
         Run.open(CONFIG, "0", out=tmp_path / "mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("filelock.FileLock.acquire", _not_allowed)  # as in the folder of another user
+        with pytest.raises(InputError, match=r"cannot write in the run directory .*: Permission denied"):
+            Run.open(CONFIG, "0", out=tmp_path / "theirs")
     assert (tmp_path / "mine" / "config.toml").read_text() == "# precious"
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / ".run.json-123").write_text("{")

@@ -99,6 +99,7 @@ def test_a_budget_leaves_out_and_says_so(tmp_path):
     assert least.found["signal"] is None
     with pytest.raises(InputError, match="too small"):
         verdict(tmp_path / "other", budget="3 fits")
+    assert not (tmp_path / "other").exists()
 
 
 def test_efforts_only_ever_become_less():

@@ -228,13 +228,15 @@ def test_a_budget_of_fits_is_kept_and_what_it_leaves_out_is_said(tmp_path):
         InputError, match=r"a budget of 12 fits is too small.*the judgement of 8 fits, take 16"
     ):
         look(tmp_path / "b", budget=12)
+    with pytest.raises(InputError, match=r"a budget of .* is too small: the recipe, one other trial"):
+        look(tmp_path / "c", n_trials=None, budget="0.001s")
 
 
 def test_a_budget_of_time_decides_the_same_when_it_is_resumed(tmp_path):
-    first = look(tmp_path / "a", n_trials=None, budget="2s")
+    first = look(tmp_path / "a", n_trials=None, budget="5s")
     assert first.found["left_out"]
     (tmp_path / "a" / "scores.json").unlink()
-    again = look(tmp_path / "a", n_trials=None, budget="2s", engine=InlineEngine())
+    again = look(tmp_path / "a", n_trials=None, budget="5s", engine=InlineEngine())
     assert again.found == first.found | {"command": again.found["command"]}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from heldout.check import InputError
 from heldout.plots.tables import html_table
+from heldout.studies.beaten import beaten
 
 _WHY = {
     "best": "has the lowest loss",
@@ -137,9 +138,10 @@ def sentence_of(found: Mapping[str, Any]) -> str:
     folds = found["outer"]["n_folds"]
     where = f"On {folds} fold{'s' * (folds != 1)} that chose nothing its {found['metric']} is {chosen['loss']:.4g}"
     start = next((row for row in found["outer"]["rows"] if row["name"] == "start"), None)
+    beside = beaten(found)
     if start is None:
-        return f"{said} {where}. It is the start: nothing smaller is as good."
-    return f"{said} {where}, {_against(start, chosen)}. {_inflated(found['optimism'])}"
+        return f"{said} {where}. It is the start: nothing smaller is as good.{beside}"
+    return f"{said} {where}, {_against(start, chosen)}. {_inflated(found['optimism'])}{beside}"
 
 
 def _against(start: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:

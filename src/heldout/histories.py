@@ -268,7 +268,7 @@ def _from_run(path: Path) -> tuple[Log, float | None]:
         return fit.spec["candidate"] != _OURS, fit.spec["fold"]["name"] != "final", fit.spec["seed"]
 
     fit = min(fits, key=order)
-    where = f"{fit.spec['candidate']}, fold {fit.spec['fold']['name']}, seed {fit.spec['seed']}"
+    where = f"{fit.spec['candidate']}, {fit.spec['fold']['name']}, seed {fit.spec['seed']}"
     note = f"of {len(fits)} fits in this run, the curves are of {where}; heldout report shows all"
     return replace(read_log(fit.history), source=_OURS, notes=(note,)), fit.scores.get("best_epoch")
 

@@ -133,13 +133,15 @@ class Run:
             raise RunLockedError(
                 f"{path} is being written by another process: wait for it, or choose another --out"
             ) from error
+        except OSError as error:
+            raise InputError(f"cannot write in the run directory {path}: {error.strerror}") from error
         try:
             found = _identity(path)
             if found is None and any(not item.name.startswith(".") for item in path.iterdir()):
                 raise InputError(f"{path} is not empty and holds no run: choose another --out")
             if found not in (None, identity):
                 raise InputError(
-                    f"{path} holds a run of another configuration or other data: choose another --out"
+                    f"{path} holds a run of another configuration, budget or other data: choose another --out"
                 )
             if found is None:
                 about = {
@@ -181,6 +183,7 @@ class Run:
             "run.json",
             "config.toml",
             ".lock",
+            "protocol.json",
             *(f"ledger.sqlite{end}" for end in ("", "-wal", "-shm")),
         ):
             (self.path / name).unlink(missing_ok=True)
@@ -244,8 +247,14 @@ class Run:
         Raises
         ------
         ModelFileError
-            If the file is missing or damaged.
+            If the file is damaged.
+        InputError
+            If the run is a search, which leaves a configuration and no model, or is not finished.
         """
+        if not (self.path / "model.safetensors").exists():
+            chosen = self.path / "chosen.toml"
+            way_out = f"fit one with --config {chosen}" if chosen.exists() else "give its command again"
+            raise InputError(f"{self.path} holds no model: {way_out}")
         tensors, metadata = load_tensors(self.path / "model.safetensors")
         if metadata.get("kind") == "heldout text model":
             from heldout.training.text import TextModel  # noqa: PLC0415 - needs the extra `text`

@@ -8,6 +8,7 @@ from typing import Any
 from heldout.config import Config, TextConfig
 from heldout.plots.tables import html_table
 from heldout.plots.values import plural
+from heldout.studies.beaten import beaten
 from heldout.studies.proposals import load_study
 
 EXPORT = "optuna.sqlite"
@@ -129,7 +130,7 @@ def sentence_of(found: Mapping[str, Any]) -> str:
     trials, metric, outer = plural(found["n_trials"], "trial"), found["metric"], found["outer"]
     where = f"On {plural(outer['n_folds'], 'fold')} that chose nothing its {metric} is {outer['rows'][0]['loss']:.4g}"
     if found["chosen"] == 0:
-        return f"Of {trials} none is better than the recipe as it is. {where}."
+        return f"Of {trials} none is better than the recipe as it is. {where}.{beaten(found)}"
     said = [
         f"Of {trials} trial {found['chosen']} is the best{_changes(found)}.",
         f"{where}{_saved(found['outside'])}.",
@@ -143,7 +144,7 @@ def sentence_of(found: Mapping[str, Any]) -> str:
             else f", of which the best of as many useless trials would show {_percent(luck['gain'])}"
         )
         said.append(f"Where it was chosen it saved {_percent(inside)}{part}{_flattered(found['optimism'])}.")
-    return " ".join(said)
+    return " ".join(said) + beaten(found)
 
 
 def _changes(found: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from heldout.runs import environment
 from heldout.search import Search
 from heldout.studies.allowance import BRACKET, Allowance, rung_work
 from heldout.studies.capacity import by_seed, optimism
-from heldout.studies.cost import TYPICAL_BASELINE, Budget, parse_budget, sentence, work_of
+from heldout.studies.cost import TYPICAL_BASELINE, Budget, duration, parse_budget, sentence, work_of
 from heldout.studies.engine import Engine, workers_of
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.plan import Job, checkpoint_of, end_study, kept, plan
@@ -225,6 +225,7 @@ class _Study:
             self.listener.note(text)
         if self.allowance.limit.seconds is not None:
             self.bench.train([self.start], 0, self.start)  # to know what a fit takes
+            self._refuse_too_short()
         self._announce(wanted)
         for n in self._brackets(wanted):
             self._bracket(n)
@@ -257,6 +258,14 @@ class _Study:
             raise InputError(
                 f"a budget of {self.allowance.limit} is too small: the recipe and one other trial, and the judgement of "
                 f"{kept} fits, take {least}; raise it, or lower n_folds or n_seeds"
+            )
+
+    def _refuse_too_short(self) -> None:
+        limit, (_, _, seconds) = self.allowance.limit, self.allowance.ahead(2, start=True)
+        if limit.seconds is not None and seconds > limit.seconds:
+            raise InputError(
+                f"a budget of {limit} is too small: the recipe, one other trial and their judgement take about "
+                f"{duration(seconds)}; raise it, or lower n_folds or n_seeds"
             )
 
     def _announce(self, wanted: int | None) -> None:

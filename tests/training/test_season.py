@@ -69,3 +69,7 @@ def test_too_few_rows_or_a_constant_show_no_season():
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_no_rows_have_no_season():
+    assert find_season(np.empty((0, 1)), [7, 12]).rows is None

@@ -22,7 +22,7 @@ def tune(
         Path | None,
         typer.Option(
             "--space",
-            help="TOML file whose part [space] says what is tuned (default: the dial, rates, sizes).",
+            help="TOML file whose part 'space' says what is tuned (default: the dial, rates, sizes).",
         ),
     ] = None,
     trials: Annotated[

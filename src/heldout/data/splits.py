@@ -286,7 +286,7 @@ def _cut(
     if len(times) < needed:
         raise InputError(
             f"{n_folds} folds and a sealed test need at least {needed} windows of {lookback} + {data.horizon} rows in time, "
-            f"got {len(times)}: shorten lookback or horizon, or ask for fewer folds"
+            f"got {len(times)}{_unlabelled(data)}: shorten lookback or horizon, or ask for fewer folds"
         )
     sealed, last = _sealed_from(data, lookback, times, test_size), int(data.time.max())
     before = times[times < sealed]
@@ -302,6 +302,16 @@ def _cut(
     for fold in folds:
         _check_filled(fold, data, lookback)
     return folds
+
+
+def _unlabelled(data: SeriesData) -> str:
+    """Say how many rows cannot be judged by, if any."""
+    missing = int(np.isnan(data.values[:, data.indices(data.targets)]).any(axis=1).sum())
+    return (
+        f" ({missing} of {data.n_rows} rows have no value of a target, and no forecast is judged by them)"
+        if missing
+        else ""
+    )
 
 
 def _sealed_from(data: SeriesData, lookback: int, times: IntArray, test_size: float) -> int:

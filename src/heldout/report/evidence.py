@@ -21,7 +21,17 @@ Options = dict[str, dict[str, Any]]
 OLDER = "This run was written by a version of heldout that did not record this."
 _SEARCHES = {
     "capacity": {"stages", "start", "choice", "outer", "sentence", "metric"},
-    "remedies": {"rows", "control", "choice", "selected", "confirmed", "outer", "power", "sentence", "metric"},
+    "remedies": {
+        "rows",
+        "control",
+        "choice",
+        "selected",
+        "confirmed",
+        "outer",
+        "power",
+        "sentence",
+        "metric",
+    },
     "verdict": {"verdict", "members", "harm", "gap", "skill", "flags", "sentence", "metric"},
     "tune": {"trials", "start", "choice", "inside", "outside", "outer", "sentence", "metric"},
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from heldout.data.series import FloatArray, IntArray
 from heldout.studies.compare import Interval, fold_skill
 from heldout.studies.equivalence import detectable, needed
+from heldout.studies.gains import widened
 
 VERDICTS = ("LEAK-SUSPECT", "OVERFIT", "NO HARMFUL OVERFIT", "INCONCLUSIVE")
 _UNSUPPORTED = 0.1  # p value of Hansen's SPA above which a choice among trials is not supported
@@ -76,8 +77,8 @@ def share_saved(
     Returns
     -------
     Interval
-        Over walk-forward folds `heldout.studies.compare.fold_skill`. For a cross-validation the folds' spread is widened
-        by ``sqrt(1 + n_folds * overlap)``, the correction of Nadeau and Bengio.
+        Over walk-forward folds `heldout.studies.compare.fold_skill`; for a cross-validation with the folds' spread
+        `heldout.studies.gains.widened`.
 
     Examples
     --------
@@ -86,9 +87,8 @@ def share_saved(
     >>> round(one.mean, 3), two.low < one.low
     (0.184, True)
     """
-    wide = sqrt(1 + len(losses) * folds.overlap)
-    spread = [x.mean() + wide * (x - x.mean()) for x in (np.asarray(losses), np.asarray(control))]
-    return fold_skill(*spread, level=level)
+    wide = (widened(np.asarray(x, dtype=np.float64), folds.overlap) for x in (losses, control))
+    return fold_skill(*wide, level=level)
 
 
 def choices(valid: FloatArray, folds: Folds) -> IntArray:

@@ -68,7 +68,8 @@ def find_season(values: FloatArray, candidates: Sequence[int], *, offsets: IntAr
     >>> find_season(wave, [7, 12]).rows
     12
     """
-    table = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+    table = np.asarray(values, dtype=np.float64)
+    table = table.reshape(len(table), -1 if table.size else 1)
     for candidate in candidates:
         check_number("season candidate", candidate, 2, inf)
     if not np.isfinite(table).all():
