@@ -14,7 +14,7 @@ from tests.conftest import make_series
 
 
 @given(
-    n_rows=st.integers(150, 400),
+    n_rows=st.integers(200, 400),  # each of 5 folds has more windows than the longest horizon purges
     n_series=st.integers(1, 3),
     horizon=st.integers(1, 9),
     lookback=st.integers(2, 20),
@@ -36,6 +36,12 @@ def test_every_part_knows_its_labels_before_the_next_begins(
             assert data.time[parts[2] + horizon].max() <= data.time[sealed].min()
     tests = [fold.test.rows(data, lookback) for fold in folds]
     assert len(np.unique(np.concatenate(tests))) == sum(map(len, tests))
+
+
+def test_a_fold_that_the_purge_leaves_without_a_window_is_refused():
+    data = make_series(150, horizon=9)
+    with pytest.raises(InputError, match="fold 5 has no window of 2 rows left to test on"):
+        split_series(data, 2, n_folds=5, test_size=0.3984375)
 
 
 @given(horizon=st.integers(1, 12))
