@@ -7,9 +7,11 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # one worker where a test asks for no number
-os.environ.setdefault("HELDOUT_WORKERS", "0")  # and of the command line none: a process takes seconds to start
+os.environ.setdefault(
+    "HELDOUT_WORKERS", "0"
+)  # and of the command line none: a process takes seconds to start
 
-_LONG = ("test_kill.py", "test_docs.py", "test_real_data.py", "test_study_faults.py")
+_LONG = ("test_kill.py", "test_docs.py", "test_real_data.py", "test_study_faults.py", "test_error_rates.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
