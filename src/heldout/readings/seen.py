@@ -172,7 +172,7 @@ def _ratios(c: Curves) -> FloatArray:
 
 def _scales(c: Curves) -> Statement | None:
     ratios = _ratios(c)
-    if c.sign < 0 or not np.isfinite(ratios[0]) or 1 / _APART < ratios[0] < _APART:
+    if c.sign < 0 or not 0 < ratios[0] < np.inf or 1 / _APART < ratios[0] < _APART:
         return None
     times, of = (
         (ratios[0], "that of training") if ratios[0] > 1 else (1 / ratios[0], "smaller than that of training")
