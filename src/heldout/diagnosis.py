@@ -66,8 +66,8 @@ class Diagnosis:
             "axis": history.axis,
             "score": None if history.score is None else history.score[0],
             "notes": list(history.notes),
-            "statements": [one.to_dict() for one in self.statements],
-            "rules": self.rules,
+            "statements": [_known(one.to_dict()) for one in self.statements],
+            "rules": [_known(row) for row in self.rules],
             "curves": {
                 "epoch": history.epochs.tolist(),
                 "train": _finite(history.train),
@@ -161,9 +161,13 @@ def diagnose(
     if not isinstance(history, History):
         history = read_history(history, epoch=epoch, train=train, valid=valid, direction=direction)
     curves = Curves(history)
-    said = [*seen(curves), *unseen(curves)]
-    said += next_steps({one.code for one in said})
-    return Diagnosis(history=history, statements=said, rules=_rules(curves))
+    with np.errstate(
+        over="ignore", under="ignore", divide="ignore", invalid="ignore"
+    ):  # of losses of 1e300 beside 1e-300
+        said = [*seen(curves), *unseen(curves)]
+        said += next_steps({one.code for one in said})
+        rules = _rules(curves)
+    return Diagnosis(history=history, statements=said, rules=rules)
 
 
 def _rules(curves: Curves) -> list[dict[str, Any]]:
@@ -178,7 +182,7 @@ def _rules(curves: Curves) -> list[dict[str, Any]]:
             "kept": float(curves.epochs[found.kept]),
             "value": curves.value(found.kept),
             "worse": float(curves.valid[found.kept] - best),
-            "share": float(curves.valid[found.kept] / best - 1) if best > 0 else None,
+            "share": _number(curves.valid[found.kept] / best - 1) if best > 0 else None,
         }
         for found in stops(train, curves.valid)
     ]
@@ -194,5 +198,21 @@ def _line(one: Statement) -> str:
     return one.sentence if one.kind != "next" else f"{one.sentence} {one.numbers['command']}"
 
 
+def _number(value: float) -> float | None:
+    """As JSON has it: None where it is beyond the largest number, or none."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _known(value)
+        if isinstance(value, dict)
+        else _number(value)
+        if isinstance(value, float)
+        else value
+        for name, value in values.items()
+    }
+
+
 def _finite(values: Sequence[float] | Any) -> list[float | None]:
-    return [float(x) if np.isfinite(x) else None for x in values]
+    return [_number(x) for x in values]
