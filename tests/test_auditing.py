@@ -283,6 +283,16 @@ def test_the_command_takes_two_tables_and_refuses_to_hurry_them(tmp_path):
     assert CliRunner().invoke(app, [*asked, "--quick"]).exit_code == 2
 
 
+def test_the_command_takes_two_tables_of_texts(tmp_path):
+    frame = words(np.random.default_rng(0))
+    frame[:200].write_csv(tmp_path / "a.csv")
+    frame[190:].write_csv(tmp_path / "b.csv")
+    asked = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--text", "text", "--target", "label"]
+    shown = CliRunner().invoke(app, asked)
+    assert "duplicates across parts" in shown.output
+    assert CliRunner().invoke(app, [*asked, "--test", str(tmp_path / "b.csv")]).exit_code == 2
+
+
 class Notes:
     """A listener that keeps what it is told."""
 

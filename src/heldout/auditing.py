@@ -79,15 +79,12 @@ def audit(
     ['look-ahead in columns']
     """
     listener = listener or Silent()
-    rng = np.random.default_rng(0)
-    if isinstance(config, TextConfig):
-        if features is not None:
-            raise InputError("features are of series: leave the argument out for texts")
-        return _audit_texts(source, config, test=test, quick=quick, splits=splits, listener=listener)
-    config = replace(config, data=_lenient(config.data))
     findings: list[Finding] = []
     if features is not None:
-        source, findings = _tried(source, config.data, features, rng)
+        source, findings = with_features(source, config, features)
+    if isinstance(config, TextConfig):
+        return _audit_texts(source, config, test=test, quick=quick, splits=splits, listener=listener)
+    config = replace(config, data=_lenient(config.data))
     task = Task.make(source, config, {}, test=test)
     for note in task.notes:
         listener.note(note)
@@ -137,6 +134,42 @@ def audit_files(
     where = "" if together else " (of the training table alone)"
     findings = [replace(finding, check=f"{finding.check}{where}") for finding in rest.findings]
     return replace(rest, findings=(found, *findings))
+
+
+def with_features(
+    source: object, config: Config | TextConfig, features: Callable[[Any], Any]
+) -> tuple[object, list[Finding]]:
+    """Give a table with the columns that a function makes of it, and what cutting rows off shows of the function.
+
+    Parameters
+    ----------
+    source, config, features
+        As for `audit`.
+
+    Returns
+    -------
+    table : path or data frame
+        What the function gave if that has the target, else ``source``.
+    findings : list of Finding
+
+    Raises
+    ------
+    InputError
+        If these are texts, or the table cannot be read.
+    """
+    if isinstance(config, TextConfig):
+        raise InputError("features are of series: leave the argument out for texts")
+    if isinstance(source, str | Path):
+        frame: Any = open_table(source, encoding=config.data.encoding).frame.to_native()
+    else:
+        frame = source
+    order, ends = _order(frame, config.data)
+    if order is not None:
+        frame = frame.iloc[order] if hasattr(frame, "iloc") else frame[order.tolist()]
+    rng = np.random.default_rng(0)
+    findings = [check_features(frame, features, rng=rng, ends=ends), check_history(frame, features, ends)]
+    made = features(frame.copy() if hasattr(frame, "iloc") else frame)
+    return (made if set(config.data.target) <= set(made.columns) else source), findings
 
 
 def quick_audit(task: Task, *, listener: Listener | None = None) -> list[Finding]:
@@ -201,23 +234,6 @@ def _of_series(task: Task, splits: Splits | None, *, quick: bool) -> list[Findin
         quick=quick,
         rng=np.random.default_rng(0),
     )
-
-
-def _tried(
-    source: object, options: DataOptions, features: Callable[[Any], Any], rng: np.random.Generator
-) -> tuple[object, list[Finding]]:
-    """The table with its features, and what cutting rows off shows of them."""
-    if isinstance(source, str | Path):
-        frame: Any = open_table(source, encoding=options.encoding).frame.to_native()
-    else:
-        frame = source
-    order, ends = _order(frame, options)
-    if order is not None:
-        frame = frame.iloc[order] if hasattr(frame, "iloc") else frame[order.tolist()]
-    findings = [check_features(frame, features, rng=rng, ends=ends), check_history(frame, features, ends)]
-    made = features(frame.copy() if hasattr(frame, "iloc") else frame)
-    whole = set(options.target) <= set(made.columns)
-    return (made if whole else source), findings
 
 
 def _order(frame: Any, options: DataOptions) -> tuple[IntArray | None, IntArray | None]:

@@ -78,7 +78,7 @@ class Judged:
         facts |= self._linear() | self._raw_harm() | {"selection": selection}
         flags = flags_of(facts, verdict=found["verdict"], delta=delta)
         by_fold = {
-            arm.name: {"test": arm.test.mean(axis=1).tolist(), "train": arm.train.mean(axis=1).tolist()}
+            arm.name: {part: getattr(arm, part).mean(axis=1).tolist() for part in ("test", "valid", "train")}
             for arm in (control, *family)
         }
         counts = {"n_folds": len(self.folds), "n_seeds": len(self.seeds)}

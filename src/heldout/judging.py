@@ -5,16 +5,20 @@ read -> audit -> protocol, hashed -> fits on all folds -> verdict, flags, eviden
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from heldout.answers import asked, find_answer
-from heldout.auditing import audit
+from heldout.auditing import Splits, audit, with_features
 from heldout.base_recipe import BaseRecipe
 from heldout.check import FitError, InputError, check_number
 from heldout.config import Config, TextConfig
+from heldout.data.audit.finding import Finding
+from heldout.data.series import IntArray
 from heldout.efforts import settle_effort
 from heldout.files import write_atomically
 from heldout.judged import CONTROL, LINEAR, Judged, withheld
@@ -47,6 +51,8 @@ def judge(  # noqa: PLR0913 - the one entry point
     listener: Listener | None = None,
     budget: str | int | None = None,
     test: object = None,
+    features: Callable[[Any], Any] | None = None,
+    splits: Splits | None = None,
     command: str | None = None,
 ) -> Verdict:
     """Find out whether a recipe overfits, by what it costs on rows that nobody has looked at, with error bars.
@@ -78,6 +84,11 @@ def judge(  # noqa: PLR0913 - the one entry point
         curve, then seeds, then members of the family; what was is said.
     test : path or data frame, optional
         Rows that stay sealed.
+    features : callable, optional
+        What makes the columns, as for `heldout.audit`: tried for leaks, and the table that it gives is judged.
+    splits : iterable of pairs of arrays, optional
+        The split by which the recipe has been scored so far, as for `heldout.audit`: looked at for leaks. The verdict is on
+        heldout's own folds.
     command : str, optional
         What a person typed to get here; recorded for the report. By default the call of this function.
 
@@ -100,13 +111,21 @@ def judge(  # noqa: PLR0913 - the one entry point
     limit = Budget() if budget is None else parse_budget(budget)
     chooser = None if selected_from is None else str(selected_from)
     options = asked(config.recipe, delta=delta, budget=budget, selected_from=chooser)
+    made: list[Finding] = []
+    if features is not None:
+        source, made = with_features(source, config, features)
+        options["features"] = [finding.to_dict() for finding in made]
+    if splits is not None:
+        splits = [tuple(np.asarray(rows, np.int64) for rows in pair) for pair in splits]
+        options["splits"] = _digest(splits)
     known = find_answer("judge", source, config, options, out=out, test=test)
     if known is not None:
         return Verdict(*known)
     listener = listener or Silent()
     selection = None if selected_from is None else _selection(selected_from)
     search, better = Search.make(source, config, test=test), None
-    audited = audit(source, config, test=test)
+    audited = audit(source, config, test=test, splits=splits)
+    audited = replace(audited, findings=(*made, *audited.findings))
     with search.open("judge", options, out=out) as run:
         if audited.leaks:
             scores = withheld(search, delta)
@@ -167,6 +186,11 @@ def efforts(n_seeds: int, members: Sequence[str]) -> list[Effort]:
     if len(members) > 1:
         less("members of the family: all but the last", members=tuple(members[-1:]))
     return found
+
+
+def _digest(splits: Sequence[Sequence[IntArray]]) -> str:
+    """What tells one split from another."""
+    return hashlib.sha256(repr([[rows.tolist() for rows in pair] for pair in splits]).encode()).hexdigest()
 
 
 def _selection(path: str | Path) -> dict[str, Any]:

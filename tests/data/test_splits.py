@@ -14,7 +14,7 @@ from tests.conftest import make_series
 
 
 @given(
-    n_rows=st.integers(200, 400),  # each of 5 folds has more windows than the longest horizon purges
+    n_rows=st.integers(150, 400),
     n_series=st.integers(1, 3),
     horizon=st.integers(1, 9),
     lookback=st.integers(2, 20),
@@ -26,7 +26,16 @@ def test_every_part_knows_its_labels_before_the_next_begins(
     n_rows, n_series, horizon, lookback, n_folds, test_size
 ):
     data = make_series(n_rows, n_series, horizon=horizon)
-    folds = split_series(data, lookback, n_folds=n_folds, test_size=test_size)
+    origins = np.unique(data.time[data.origins(lookback)])
+    cut = (
+        (1 - test_size) * len(origins) / 2
+    )  # the last half of what is not sealed, in as many blocks as there are folds
+    try:
+        folds = split_series(data, lookback, n_folds=n_folds, test_size=test_size)
+    except InputError:
+        if cut < n_folds * (horizon + 1):  # the purge takes a whole block
+            return
+        raise
     sealed = folds[-1].test.rows(data, lookback)
     for fold in folds:
         parts = [getattr(fold, part).rows(data, lookback) for part in ("train", "valid", "test")]

@@ -123,10 +123,11 @@ def run(kernel, call, wanted=RESULTS, seed=1):
 
 
 def assert_close(got, want, floor=1e-7):
-    """Results to 1e-5, gradients to 1e-4 of the largest entry of each, or to ``floor``."""
+    """Results to 1e-5, or to that share of the largest where one is above 1, as a state handed in may be; gradients to 1e-4 of the
+    largest entry of each, or to ``floor``."""
     for a, b in zip(got[0], want[0], strict=True):
         assert a.dtype == torch.float32
-        assert (a - b).abs().max() <= 1e-5
+        assert (a - b).abs().max() <= 1e-5 * b.detach().abs().max().clamp(min=1)
     for first, second in zip(got[1], want[1], strict=True):
         a, b = (torch.zeros(1) if value is None else value for value in (first, second))
         assert (a - b).abs().max() <= 1e-4 * b.abs().max() + floor

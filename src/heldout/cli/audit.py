@@ -44,7 +44,7 @@ def audit(
 
     if second is None:
         result = look(source, settings, quick=quick)
-    elif quick or settings.data.test != "auto":
+    elif quick or settings.data.test not in (None, "auto"):
         raise InputError("two tables are held against each other in full: leave --quick and --test out")
     else:
         result = audit_files(source, second, settings)

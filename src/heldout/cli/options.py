@@ -77,7 +77,7 @@ Workers = Annotated[
 ]
 Budget = Annotated[
     str | None,
-    typer.Option("--budget", help="Do what fits in it: 10min, 2h, '50 fits' or both (default: everything)."),
+    typer.Option("--budget", help="Do what fits in it: 10min, 2h, '50 fits' or both (default: no limit)."),
 ]
 Gate = Annotated[
     str | None,

@@ -1,5 +1,6 @@
 """A plan: a list of fits, run on an engine and remembered by a ledger, whatever they are fits of."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from heldout.base_recipe import BaseRecipe
+from heldout.data.splits import FINAL
 from heldout.studies.engine import Engine, InlineEngine, LocalEngine
 from heldout.studies.ledger import Finished, Ledger
 from heldout.training.checkpoint import Checkpoint
@@ -29,7 +31,7 @@ class Job:
     model : recipe or baseline
         What is fitted; a recipe is settled.
     seed : int
-        0 for baselines.
+        Its number among the fits that differ in nothing else; 0 for baselines. See `random_seed`.
     until : int or None, default None
         A rung: trained to this epoch only, its checkpoint left in place. A later job that differs in nothing else goes on
         from there, to the bits of a fit that was never interrupted; where the checkpoint is lost it starts again, to the
@@ -53,6 +55,18 @@ class Job:
         rung = "" if self.until is None else f", to epoch {self.until}"
         labels = "" if self.shuffled is None else f", labels shuffled {self.shuffled}"
         return f"{self.candidate}, {self.fold.name}, seed {self.seed}{labels}{rung}"
+
+    @property
+    def random_seed(self) -> int:
+        """What decides the starting weights, orders and masks: ``seed`` in the final fold, in every other one a number of its own.
+
+        All candidates of a fold share it. Were it one number for all folds, a lucky start would be lucky in each of them, and
+        an interval over folds, which takes them for independent draws, would be too short by that.
+        """
+        where = self.fold.name.split(",")[0]  # of a fold cut short, or with blocks held out, that of the whole
+        if where == FINAL:
+            return self.seed
+        return int.from_bytes(hashlib.sha256(where.encode()).digest()[:4]) + self.seed
 
 
 class StudyContext(Protocol):
@@ -101,7 +115,7 @@ def fit_options(context: StudyContext, job: Job) -> dict[str, Any]:
         A fit of a recipe.
     """
     places = {"checkpoint": checkpoint_of(context, job), "shared": Shared(context.shared)}
-    return {"seed": job.seed, "until": job.until, **places}
+    return {"seed": job.random_seed, "until": job.until, **places}
 
 
 def special(job: Job) -> dict[str, int]:

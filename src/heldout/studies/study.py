@@ -105,6 +105,7 @@ def _inputs(context: Context, job: Job) -> dict[str, Any]:
         "candidate": job.candidate,
         "model": job.model.to_dict() if isinstance(job.model, Recipe) else repr(job.model),
         "seed": job.seed,
+        "random_seed": job.random_seed,
         "lookback": context.lookback,
         "scale": asdict(context.scale),
         "versions": versions("heldout", "torch", "numpy", "scikit-learn", "statsmodels"),

@@ -66,6 +66,7 @@ class TextContext:
             "model": job.model.to_dict() if recipe else repr(job.model),
             "files": {name: _file(path) for name, path in job.model.files().items()} if recipe else {},
             "seed": job.seed,
+            "random_seed": job.random_seed,
             "versions": versions("heldout", "torch", "numpy", "scikit-learn", "tokenizers"),
             "cpu": torch.backends.cpu.get_cpu_capability(),
             **special(job),
