@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -248,6 +249,25 @@ def test_what_is_no_log_is_one_sentence(tmp_path, content, message):
     (tmp_path / "log").write_text(content)
     with pytest.raises(InputError, match=message):
         read_history(tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(lightning_csv, "metrics.csv"), (trainer_state, "trainer_state.json"), (tensorboard, "loss")],
+)
+def test_a_folder_is_searched_for_the_only_log_below_it(tmp_path, make, name):
+    deep = tmp_path / "logs" / "version_0"
+    deep.mkdir(parents=True)
+    made = make(deep)
+    if made.is_file():
+        made.rename(deep / name)
+    found = read_history(tmp_path)
+    assert found.valid.tolist() == VALID
+    assert found.metric == "loss"
+    if made.is_file() or (deep / name).exists():
+        shutil.copytree(deep, tmp_path / "logs" / "version_1")
+        with pytest.raises(InputError, match="several logs: give one of them"):
+            read_history(tmp_path)
 
 
 def test_folders_that_hold_no_log_or_several_are_refused(tmp_path):

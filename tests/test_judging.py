@@ -140,6 +140,9 @@ def test_a_regulariser_that_does_nothing_is_refused_before_any_fit(tmp_path):
 def test_texts_are_judged_by_their_own_folds(tmp_path):
     found = verdict(tmp_path / "run", make_texts(90), TEXTS, budget="60 fits").to_dict()
     assert found["modality"] == "text"
+    assert found["train"] > 0  # log losses of the same texts, so that one can be held against the other
+    assert found["linear_train"] > 0
+    assert ("UNDERFIT" in found["flags"]) == (found["train"] >= found["linear_train"])
     assert found["drift"] is None
     assert found["gap"] is not None
     assert found["raw_harm"] is not None

@@ -20,6 +20,7 @@ from heldout.studies.verdict import VERDICTS, Arm, Folds, ends, find_verdict, fl
 
 CONTROL = "as given"
 """The recipe that is judged."""
+_LINEAR_TEXT = "tfidf"
 LINEAR = "linear part alone"
 """The ridge regression on the window, as the shortcut of a network that is not trained."""
 
@@ -145,10 +146,17 @@ class Judged:
         return {"skill": ends(found), "baseline": best, "baselines": table}
 
     def _linear(self) -> dict[str, float]:
-        if LINEAR not in self.recipes:
+        """The training loss of a linear model, and that of what is judged where it is measured on another scale."""
+        if LINEAR in self.recipes:
+            losses = [self._of(LINEAR, fold)[0].scores["train_loss"] for fold in self.folds]
+            return {"linear_train": float(np.mean(losses))}
+        if _LINEAR_TEXT not in self.search.baselines:
             return {}
-        losses = [self._of(LINEAR, fold)[0].scores["train_loss"] for fold in self.folds]
-        return {"linear_train": float(np.mean(losses))}
+        seen = {
+            name: [fit.arrays["train_loss"].mean() for fold in self.folds for fit in self._of(name, fold)]
+            for name in (CONTROL, _LINEAR_TEXT)
+        }
+        return {"train": float(np.mean(seen[CONTROL])), "linear_train": float(np.mean(seen[_LINEAR_TEXT]))}
 
     def _raw_harm(self) -> dict[str, Any]:
         """The harm before temperature scaling, where there is one, by the member with the smallest validation loss."""

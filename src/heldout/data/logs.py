@@ -3,9 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ class Log:
     cells: Cells
     source: str = "table"
     notes: tuple[str, ...] = ()
+
+
+_LOGS = (
+    "metrics.csv",
+    "trainer_state.json",
+    "history.json",
+    "history.csv",
+)  # of Lightning and Hugging Face, and usual names
 
 
 def read_log(source: object) -> Log:
@@ -91,16 +100,22 @@ def _from_path(path: Path) -> Log:
 
 
 def _from_folder(path: Path) -> Log:
-    for name in ("metrics.csv", "history.json", "history.csv"):
+    for name in _LOGS:
         if (path / name).exists():
             return _from_path(path / name)
     folders = {file.parent for file in path.rglob("*tfevents*")}
+    if not folders:
+        below = sorted(file for name in _LOGS for file in path.rglob(name))
+        if len(below) > 1:
+            raise InputError(f"{path} holds several logs: give one of them, {', '.join(map(str, below[:5]))}")
+        if below:
+            return _from_path(below[0])
     runs = sorted(
         one.relative_to(path).as_posix() for one in folders if not set(map(part_of, _split(one.name))) - {""}
     )
     if len(runs) > 1:
         raise InputError(f"{path} holds several runs: give one of them, {', '.join(runs[:5])}")
-    points = read_event_files(path)
+    points = read_event_files(_holds_all(folders, path) if folders else path)
     steps = sorted({x for curve in points.values() for x, _ in curve})
     cells: Cells = {}
     for name, curve in points.items():
@@ -109,6 +124,13 @@ def _from_folder(path: Path) -> Log:
     by_epoch = any("epoch_" in name for name in points)
     cells = {name: column for name, column in cells.items() if name not in ("epoch", "step")}
     return Log(cells={"epoch" if by_epoch else "step": steps, **cells}, source="TensorBoard")
+
+
+def _holds_all(folders: Iterable[Path], asked: Path) -> Path:
+    """The lowest directory with all event files whose name does not tell a part: names of curves begin below it."""
+    lowest = Path(commonpath(folders))
+    tells_part = any(map(part_of, _split(lowest.name)))
+    return lowest.parent if tells_part and lowest != asked else lowest
 
 
 def _split(name: str) -> list[str]:

@@ -63,7 +63,9 @@ class Job:
         All candidates of a fold share it. Were it one number for all folds, a lucky start would be lucky in each of them, and
         an interval over folds, which takes them for independent draws, would be too short by that.
         """
-        where = self.fold.name.split(",")[0]  # of a fold cut short, or with blocks held out, that of the whole
+        where = self.fold.name.split(",")[
+            0
+        ]  # of a fold cut short, or with blocks held out, that of the whole
         if where == FINAL:
             return self.seed
         return int.from_bytes(hashlib.sha256(where.encode()).digest()[:4]) + self.seed

@@ -86,7 +86,8 @@ class TextContext:
         scores: dict[str, Any] = {
             f"n_{name}": len(getattr(fold, name)) for name in ("train", "valid", "test")
         }
-        arrays: dict[str, Any] = {"row": fold.test}
+        seen = fold.train[thin(len(fold.train), _MOST_TRAIN)]
+        arrays: dict[str, Any] = {"row": fold.test, "train_row": seen}
         history, model = [], None
         if isinstance(job.model, TextRecipe):
             how = fit_options(self, job) | {"units": self.units, "report": report}
@@ -97,11 +98,7 @@ class TextContext:
                 scores["constant_loss"] = float(entropy(shares))
             fitted, run = fit_text(data, fold.train, fold.valid, job.model, **how)
             arrays |= {"log_proba": fitted.log_proba(texts), "raw": fitted.log_proba(texts, calibrated=False)}
-            seen = fold.train[thin(len(fold.train), _MOST_TRAIN)]
-            arrays |= {
-                "train_row": seen,
-                "train_loss": self.losses(fitted.log_proba(self._texts(seen)), seen),
-            }
+            arrays["train_loss"] = self.losses(fitted.log_proba(self._texts(seen)), seen)
             history = run.epochs
             model = dump_tensors(*fitted.to_file_parts()) if self.keep_models else None
             scores |= {
@@ -115,6 +112,7 @@ class TextContext:
                 self._texts(known), self._labels(known), len(self.data.classes), seed=job.seed
             )
             arrays["log_proba"] = reader.log_proba(texts)
+            arrays["train_loss"] = self.losses(reader.log_proba(self._texts(seen)), seen)
         arrays["loss"] = self.losses(arrays["log_proba"], fold.test)
         scores["log loss"] = float(arrays["loss"].mean())
         scores["accuracy"] = float((arrays["log_proba"].argmax(axis=1) == self._labels(fold.test)).mean())
