@@ -128,8 +128,14 @@ def percent(found: Mapping[str, Any] | None) -> str:
     --------
     >>> percent({"mean": 0.12, "low": 0.05, "high": 0.19}), percent(None)
     ('+12.0 % [+5.0, +19.0]', 'not measured')
+    >>> percent({"mean": 0.12, "low": 0.05, "high": None})
+    '+12.0 % [at least +5.0]'
     """
     if found is None:
         return "not measured"
     mean = f"{100 * found['mean']:+.1f} %"
-    return mean if found["low"] is None else f"{mean} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    if found["low"] is None:
+        return mean
+    if found["high"] is None:
+        return f"{mean} [at least {100 * found['low']:+.1f}]"
+    return f"{mean} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"

@@ -13,7 +13,7 @@ from heldout.studies.evidence import learning_curve, memorisation, signal_p_valu
 from heldout.studies.family import less_fitted
 from heldout.studies.interval import undecided
 from heldout.studies.knobs import audit_knobs
-from heldout.studies.verdict import Arm, Folds, choices, find_verdict, flags_of, gap_of, share_saved
+from heldout.studies.verdict import Arm, Folds, choices, ends, find_verdict, flags_of, gap_of, share_saved
 
 WALK = Folds(forward=True)
 GAP = gap_of(np.array([1.2, 1.3, 1.25, 1.2]), np.array([1.0, 1.0, 1.0, 1.0]), WALK)
@@ -56,6 +56,24 @@ def test_overfit_needs_optimism_as_well_as_harm():
     found = judged(*draw(np.random.default_rng(0), 0.2), gap=undecided(0.0))
     assert found["verdict"] == "INCONCLUSIVE"
     assert "not shown" in found["why"]
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_a_gap_is_the_interval_of_the_ratio_and_has_a_lower_end_where_the_loss_on_rows_seen_is_next_to_nothing(
+    seed,
+):
+    rng = np.random.default_rng(seed)
+    outside, inside = rng.uniform(1, 2, 8), rng.uniform(0.8, 1.2, 8)
+    found, ratio = gap_of(outside, inside, WALK), share_saved(outside, inside, WALK)
+    assert (found.mean, found.low, found.high) == pytest.approx((-ratio.mean, -ratio.high, -ratio.low))
+    nothing = inside * np.array([1e-6] * 7 + [0.1])  # all but remembered: no t interval of it leaves out 0
+    found = gap_of(outside, nothing, WALK)
+    assert 1 < found.low < found.mean < found.high == np.inf
+    assert ends(found)["high"] is None
+    said = flags_of({"gap": ends(found), "drift": ends(found)}, verdict="NO HARMFUL OVERFIT", delta=0.01)
+    assert "at least" in said["LARGE BENIGN GAP"]
+    assert "DRIFT" not in said
 
 
 def test_what_follows_the_training_rows_more_is_not_admitted():

@@ -107,6 +107,8 @@ def _bounds(found: dict[str, Any] | None) -> str:
         return "not measured"
     if found["low"] is None:
         return "too few folds for an interval"
+    if found["high"] is None:
+        return f"at least {percent(found['low'])}, a 95 % bound"
     return f"90 % interval {percent(found['low'])} to {percent(found['high'])}: each end is a 95 % bound"
 
 
@@ -194,7 +196,11 @@ def _evidence(evidence: Evidence) -> Section:
 
 
 def _told(found: dict[str, Any] | None) -> str:
-    return MISSING if found is None else estimate(found["mean"], found["low"], found["high"], share=True)
+    if found is None:
+        return MISSING
+    if found["low"] is not None and found["high"] is None:
+        return f"{percent(found['mean'])} (at least {percent(found['low'])})"
+    return estimate(found["mean"], found["low"], found["high"], share=True)
 
 
 def _counts(evidence: Evidence) -> list[str]:

@@ -1,7 +1,7 @@
 """The verdict on a procedure: does it follow its training rows at the cost of new ones, and how sure is that."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, TypeGuard
 
@@ -214,9 +214,9 @@ def _range(found: Interval) -> str:
 
 
 def ends(found: Interval) -> dict[str, float | None]:
-    """Give mean and ends of an interval; None where there is none."""
+    """Give mean and ends of an interval; None where there is none, and for an upper end without bound."""
     low, high = (found.low, found.high) if found.enough else (None, None)
-    return {"mean": found.mean, "low": low, "high": high}
+    return {"mean": found.mean, "low": low, "high": None if high == inf else high}
 
 
 def gap_of(outside: FloatArray, inside: FloatArray, folds: Folds) -> Interval:
@@ -232,7 +232,8 @@ def gap_of(outside: FloatArray, inside: FloatArray, folds: Folds) -> Interval:
     Returns
     -------
     Interval
-        At level .90; ``enough`` is False where the folds are too few.
+        At level .90. The upper end is infinite where the loss on rows seen is so near 0 that no ratio is too large.
+        ``enough`` is False where the folds are too few.
 
     Examples
     --------
@@ -240,8 +241,15 @@ def gap_of(outside: FloatArray, inside: FloatArray, folds: Folds) -> Interval:
     >>> round(found.mean, 4), found.low > 0
     (0.2125, True)
     """
-    found = share_saved(outside, inside, folds)
-    return Interval(**{**vars(found), "mean": -found.mean, "low": -found.high, "high": -found.low})
+    saved = share_saved(
+        inside, outside, folds
+    )  # the larger loss below: it is well above 0 where that inside may not be
+
+    def turned(share: float) -> float:
+        return share / (1 - share) if share < 1 else inf
+
+    mean, low, high = map(turned, (saved.mean, saved.low, saved.high))
+    return replace(saved, mean=mean, low=low, high=high, se=saved.se / (1 - saved.mean) ** 2)
 
 
 def flags_of(facts: Mapping[str, Any], *, verdict: str, delta: float) -> dict[str, str]:
@@ -279,7 +287,7 @@ def flags_of(facts: Mapping[str, Any], *, verdict: str, delta: float) -> dict[st
                 f"without skill on new rows it follows the training rows more closely than a linear model ({train:.4g} "
                 f"against {linear:.4g})"
             )
-    if _known(gap) and _known(drift) and drift["low"] > gap["high"]:
+    if _known(gap) and _known(drift) and gap["high"] is not None and drift["low"] > gap["high"]:
         found["DRIFT"] = (
             f"the later period costs {_said(drift)}, more than that rows are new ({_said(gap)}): the data have changed"
         )
@@ -312,4 +320,6 @@ def _known(found: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
 def _said(found: Mapping[str, Any]) -> str:
     if found["low"] is None:
         return f"{found['mean']:+.1%} (too few folds for an interval)"
+    if found["high"] is None:
+        return f"{found['mean']:+.1%} [at least {found['low']:+.1%}]"
     return f"{found['mean']:+.1%} [{found['low']:+.1%}, {found['high']:+.1%}]"
