@@ -157,9 +157,23 @@ def test_a_mistake_exits_with_2_and_one_sentence_without_a_traceback(table, capf
     assert run(*arguments) == 2
     said = capfd.readouterr()
     assert message in said.err
-    assert "Traceback" not in said.err
+    assert sum(not line.startswith("· ") for line in said.err.splitlines()) == 1  # beside what was inferred
     assert said.out == ""
     assert not Path("runs").exists()
+
+
+def test_no_page_and_no_forecast_replaces_a_table(table, capfd):
+    before = Path(table).read_bytes()
+    Path("log.csv").write_text("epoch,loss,val_loss\n0,2,2\n1,1,1\n")
+    assert run("audit", table, "--target", "y", "--quick", "--out", table) == 2
+    assert "holds something else than a page" in capfd.readouterr().err
+    assert run("diagnose", "log.csv", "--out", "log.csv") == 2
+    assert run("predict", "nowhere", table, "-o", table) == 2
+    assert "is the file that is read" in capfd.readouterr().err
+    assert Path(table).read_bytes() == before
+    assert Path("log.csv").read_text().startswith("epoch")
+    for _ in range(2):  # a page is replaced
+        assert run("diagnose", "log.csv", "--out", "page.html") == 0
 
 
 def test_init_writes_a_file_that_fit_takes_and_never_overwrites(table, capfd):

@@ -223,3 +223,12 @@ def test_json_is_all_that_stands_on_the_output_and_the_page_is_written(log, tmp_
 def test_a_mistake_is_one_sentence(log, capsys):
     assert run(log, "--valid", "val_los") == 2
     assert "did you mean 'val_loss'?" in capsys.readouterr().err
+
+
+def test_a_log_that_ends_in_no_numbers_is_not_said_to_end_before():
+    away = diagnose({"val_loss": [3.0, 2.0, 1.0, float("nan")], "loss": [3.0, 2.0, 1.0, float("nan")]})
+    assert "the last that is a number is there" in str(away)
+    assert "still falling" not in str(away)
+    nothing = diagnose({"loss": [1.0, 0.5], "val_loss": [float("nan")] * 2})
+    assert "no validation value is a number" in str(nothing)
+    assert "has no validation curve" not in str(nothing)

@@ -270,6 +270,37 @@ def test_a_folder_is_searched_for_the_only_log_below_it(tmp_path, make, name):
             read_history(tmp_path)
 
 
+def test_rows_in_another_order_are_put_in_order_and_a_column_with_a_word_is_left_out_aloud(tmp_path):
+    order = [2, 0, 3, 1]
+    table = pl.DataFrame(
+        {"epoch": order, "train_loss": [TRAIN[n] for n in order], "val_loss": [VALID[n] for n in order]}
+    )
+    found = read_history(table)
+    assert found.valid.tolist() == VALID
+    assert "the rows were put in order" in found.notes
+    (tmp_path / "log.csv").write_text("epoch,loss,val_loss\n0,1,2\n1,abc,1\n")
+    assert (
+        "the column 'loss' is left out: 'abc' in row 2 is no number"
+        in read_history(tmp_path / "log.csv").notes
+    )
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"loss": [1' + "0" * 400 + ", 2]}"])
+def test_json_that_is_beyond_reading_is_one_sentence(tmp_path, content):
+    (tmp_path / "log.json").write_text(content)
+    with pytest.raises(InputError):
+        read_history(tmp_path / "log.json")
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 5)), min_size=1, max_size=30))
+def test_values_of_an_epoch_are_put_together_as_one_by_one(logged):
+    logged.sort(key=lambda pair: pair[0])
+    held = {"epoch": [e for e, _ in logged], "train_loss": [v for _, v in logged]}
+    found = read_history(held)
+    for epoch, value in zip(found.epochs, found.train, strict=True):
+        assert value == pytest.approx(np.mean([v for e, v in logged if e == epoch]))
+
+
 def test_folders_that_hold_no_log_or_several_are_refused(tmp_path):
     with pytest.raises(InputError, match="there is none"):
         read_history(tmp_path)

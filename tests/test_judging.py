@@ -125,6 +125,18 @@ def test_what_chose_the_recipe_must_be_a_search(found):
         judge(make_table(240), CONFIG, selected_from=found.path)
 
 
+@pytest.mark.parametrize("splits", ["abc", [(1, 2, 3)], 7])
+def test_a_split_that_is_none_is_one_sentence(splits):
+    with pytest.raises(InputError, match="splits must be pairs of row numbers"):
+        judge(make_table(240), CONFIG, splits=splits)
+
+
+@pytest.mark.parametrize(("features", "said"), [(3, "a function"), (lambda frame: None, "must give a frame")])
+def test_features_that_give_no_frame_are_one_sentence(features, said):
+    with pytest.raises(InputError, match=f"features must.*{said}|{said}"):
+        judge(make_table(240), CONFIG, features=features)
+
+
 def test_delta_must_be_a_share():
     with pytest.raises(InputError, match="delta"):
         judge(make_table(240), CONFIG, delta=1.0)
@@ -140,9 +152,8 @@ def test_a_regulariser_that_does_nothing_is_refused_before_any_fit(tmp_path):
 def test_texts_are_judged_by_their_own_folds(tmp_path):
     found = verdict(tmp_path / "run", make_texts(90), TEXTS, budget="60 fits").to_dict()
     assert found["modality"] == "text"
-    assert found["train"] > 0  # log losses of the same texts, so that one can be held against the other
-    assert found["linear_train"] > 0
-    assert ("UNDERFIT" in found["flags"]) == (found["train"] >= found["linear_train"])
+    seen = found["linear"]  # log losses of the same texts, so that one can be held against the other
+    assert ("UNDERFIT" in found["flags"]) == (seen["own"] >= seen["linear"] > 0)
     assert found["drift"] is None
     assert found["gap"] is not None
     assert found["raw_harm"] is not None

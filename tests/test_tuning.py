@@ -63,7 +63,7 @@ class Notes(Silent):
         self.said.append(text)
 
 
-class Cut:
+class Cut(InlineEngine):
     """An engine that is interrupted after some fits."""
 
     def __init__(self, after):
@@ -77,7 +77,7 @@ class Cut:
                 raise KeyboardInterrupt
 
 
-class Backwards:
+class Backwards(InlineEngine):
     """An engine whose last job ends first."""
 
     def run(self, task, jobs, context, on_progress=None):

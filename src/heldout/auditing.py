@@ -117,9 +117,10 @@ def audit_files(
         If a table or the configuration breaks a rule.
     """
     if isinstance(config, TextConfig):
-        return _audit_texts(
+        told = _audit_texts(
             train, config, test=test, quick=False, splits="tables", listener=listener or Silent()
         )
+        return replace(told, about=told.about | {"source": _named(train, test)})
     options = replace(_lenient(config.data), test="none")
     first = read(train, options)
     second = read(test, replace(options, horizon=first.horizon))
@@ -133,7 +134,10 @@ def audit_files(
     )
     where = "" if together else " (of the training table alone)"
     findings = [replace(finding, check=f"{finding.check}{where}") for finding in rest.findings]
-    return replace(rest, findings=(found, *findings))
+    rows = first.n_rows + second.n_rows
+    return replace(
+        rest, findings=(found, *findings), about=rest.about | {"source": _named(train, test), "rows": rows}
+    )
 
 
 def with_features(
@@ -155,10 +159,14 @@ def with_features(
     Raises
     ------
     InputError
-        If these are texts, or the table cannot be read.
+        If these are texts, the table cannot be read, or the function is none or gives no table.
     """
     if isinstance(config, TextConfig):
         raise InputError("features are of series: leave the argument out for texts")
+    if not callable(features):
+        raise InputError(
+            f"features must be a function that takes and gives a frame, got {type(features).__name__}"
+        )
     if isinstance(source, str | Path):
         frame: Any = open_table(source, encoding=config.data.encoding).frame.to_native()
     else:
@@ -166,10 +174,12 @@ def with_features(
     order, ends = _order(frame, config.data)
     if order is not None:
         frame = frame.iloc[order] if hasattr(frame, "iloc") else frame[order.tolist()]
+    given = features(frame.copy() if hasattr(frame, "iloc") else frame)
+    if not hasattr(given, "columns"):
+        raise InputError(f"features must give a frame, got {type(given).__name__}: end it with return")
     rng = np.random.default_rng(0)
     findings = [check_features(frame, features, rng=rng, ends=ends), check_history(frame, features, ends)]
-    made = features(frame.copy() if hasattr(frame, "iloc") else frame)
-    return (made if set(config.data.target) <= set(made.columns) else source), findings
+    return (given if set(config.data.target) <= set(given.columns) else source), findings
 
 
 def quick_audit(task: Task, *, listener: Listener | None = None) -> list[Finding]:
@@ -282,9 +292,12 @@ def _audit_texts(
     return _result(source, findings, "text", len(data), task.notes, quick=quick)
 
 
+def _named(*sources: object) -> str:
+    return " and ".join(str(one) if isinstance(one, str | Path) else type(one).__name__ for one in sources)
+
+
 def _result(
     source: object, findings: list[Finding], kind: str, n_rows: int, notes: Sequence[str], *, quick: bool
 ) -> AuditResult:
-    name = str(source) if isinstance(source, str | Path) else type(source).__name__
-    about = {"source": name, "kind": kind, "rows": n_rows, "quick": quick, "notes": list(notes)}
+    about = {"source": _named(source), "kind": kind, "rows": n_rows, "quick": quick, "notes": list(notes)}
     return AuditResult(findings=tuple(findings), about=about)

@@ -6,11 +6,10 @@ from dataclasses import asdict
 from math import inf
 from typing import Any, TypeVar
 
-from heldout.check import InputError
 from heldout.files import write_atomically
 from heldout.listener import Listener
 from heldout.runs import Run
-from heldout.studies.cost import Budget, Costs, sentence
+from heldout.studies.cost import Budget, BudgetError, Costs, sentence
 from heldout.studies.plan import Job
 
 Effort = TypeVar("Effort")
@@ -50,7 +49,7 @@ def settle_effort(
 
     Raises
     ------
-    InputError
+    BudgetError
         If not even the least fits in.
     """
     path = run.path / "plan.json"
@@ -86,7 +85,7 @@ def _plain(effort: Any) -> Any:
     return json.loads(json.dumps(asdict(effort)))
 
 
-def _too_small(limit: Budget, needs: str, way_out: str) -> InputError:
-    return InputError(
+def _too_small(limit: Budget, needs: str, way_out: str) -> BudgetError:
+    return BudgetError(
         f"a budget of {limit} is too small: the least that can be compared here is {needs}; raise it, or {way_out}"
     )

@@ -8,6 +8,20 @@ from typing import BinaryIO
 from heldout.check import InputError
 
 
+def check_apart(output: str | Path, *inputs: str | Path) -> None:
+    """Refuse to write over a file that is read.
+
+    Raises
+    ------
+    InputError
+        If ``output`` is one of ``inputs``.
+    """
+    path = Path(output)
+    for one in map(Path, inputs):
+        if path.exists() and one.exists() and path.samefile(one):
+            raise InputError(f"cannot write {path}: it is the file that is read; name another")
+
+
 def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file whole or not at all; one that stood there before is replaced, or as it was.
 

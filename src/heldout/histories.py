@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from heldout.check import InputError, check_choice, did_you_mean
 from heldout.data.log_columns import axis_of, curves_of, direction_of
 from heldout.data.logs import Log, read_log
+from heldout.plots.values import shortened
 
 if TYPE_CHECKING:
     from heldout.studies.ledger import Finished
@@ -109,9 +110,12 @@ def read_history(
     if direction is not None:
         check_choice("direction", direction, ("lower", "higher"))
     cells = {name: numbers for name, column in log.cells.items() if (numbers := _numbers(column)) is not None}
-    curves = curves_of(cells)
-    metric, columns, notes = _chosen(curves, train, valid, cells)
+    left_out = _left_out(log.cells, cells)
+    metric, columns, notes = _chosen(curves_of(cells), train, valid, cells)
     place, axis = _axis(cells, epoch)
+    cells, place, said = _in_order(cells, place)
+    notes = [*left_out, *notes, *said]
+    curves = curves_of(cells)
     whole = axis == "epoch" and all(x is None or x.is_integer() for x in place)
     points = {part: _points(place, cells[name]) for part, name in columns.items()}
     epochs, values = _aligned(points, whole=whole)
@@ -190,6 +194,32 @@ def _axis(cells: Mapping[str, list[float | None]], named: str | None) -> tuple[l
     return place, "step" if name == step else "epoch"
 
 
+def _left_out(columns: Mapping[str, Sequence[object]], cells: Mapping[str, object]) -> list[str]:
+    """Curves that cannot be used for a cell that is no number."""
+    found = []
+    for parts in curves_of(columns).values():
+        for name in (column.name for column in parts.values() if column.name not in cells):
+            for row, cell in enumerate(columns[name], 1):
+                if _numbers([cell, 0.0]) is None:
+                    found.append(
+                        f"the column {name!r} is left out: {shortened(repr(cell))} in row {row} is no number"
+                    )
+                    break
+    return found
+
+
+def _in_order(
+    cells: dict[str, list[float | None]], place: list[float | None]
+) -> tuple[dict[str, list[float | None]], list[float | None], list[str]]:
+    """Rows by epoch, where each stands once but in another order: no training began again there."""
+    told = [x for x in place if x is not None]
+    if len(told) < len(place) or len(set(told)) < len(told) or told == sorted(told):
+        return cells, place, []
+    order = np.argsort(told)
+    turned = {name: [column[n] for n in order] for name, column in cells.items()}
+    return turned, [told[n] for n in order], ["the rows were put in order"]
+
+
 def _points(place: Sequence[float | None], column: Sequence[float | None]) -> Points:
     """What was logged, in order; where the axis falls back, training was begun again there and the rest of it is void."""
     found: Points = []
@@ -208,17 +238,19 @@ def _aligned(points: Mapping[str, Points], *, whole: bool) -> tuple[FloatArray, 
     if whole:
         main += [x for x, _ in points.get("train", [])]
     epochs = np.unique(np.array(main, dtype=np.float64))
-    edges = np.concatenate([[-np.inf], epochs])
     values = {}
     for part in ("train", "valid"):
         values[part] = np.full(len(epochs), np.nan)
         logged = np.array(points.get(part, []), dtype=np.float64).reshape(-1, 2)
         bins = np.searchsorted(epochs, logged[:, 0])  # of the epoch at or after it
-        for n in range(len(edges) - 1):
-            here = logged[bins == n, 1]
-            if len(here):
-                # Each validation is a whole pass, so the last counts; training values are of one batch each.
-                values[part][n] = here.mean() if part == "train" else here[-1]
+        logged, bins = logged[bins < len(epochs), 1], bins[bins < len(epochs)]
+        # Each validation is a whole pass, so the last counts; training values are of one batch each.
+        if part == "train":
+            counts = np.bincount(bins, minlength=len(epochs))
+            with np.errstate(invalid="ignore"):
+                values[part] = np.bincount(bins, logged, len(epochs)) / np.where(counts, counts, np.nan)
+        else:
+            values[part][bins] = logged
     return epochs, values
 
 
@@ -265,7 +297,11 @@ def _from_run(path: Path) -> tuple[Log, float | None]:
         raise InputError(f"{path} holds no finished fit of a network: give its command again")
 
     def order(fit: "Finished") -> tuple[bool, bool, int]:
-        return fit.spec["candidate"] != _OURS, fit.spec["fold"]["name"] != "final", fit.spec["seed"]
+        return (
+            fit.spec["candidate"] not in (_OURS, "as given"),
+            fit.spec["fold"]["name"] != "final",
+            fit.spec["seed"],
+        )
 
     fit = min(fits, key=order)
     where = f"{fit.spec['candidate']}, {fit.spec['fold']['name']}, seed {fit.spec['seed']}"
@@ -277,7 +313,7 @@ def _numbers(column: Sequence[object]) -> list[float | None] | None:
     """A column as numbers, None where nothing was logged; None for the whole where it holds anything else."""
     try:
         found = [_number(cell) for cell in column]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if any(x is not None for x in found) else None
 

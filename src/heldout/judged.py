@@ -76,7 +76,7 @@ class Judged:
         control, family = self.control, list(self.family)
         found = find_verdict(control, family, self.design, delta=delta, gap=gap)
         facts = gaps | self._skill() | {"train": float(control.train.mean()), "harm": found["harm"]}
-        facts |= self._linear() | self._raw_harm() | {"selection": selection}
+        facts |= self._raw_harm() | {"selection": selection, "linear": self._linear()}
         flags = flags_of(facts, verdict=found["verdict"], delta=delta)
         by_fold = {
             arm.name: {part: getattr(arm, part).mean(axis=1).tolist() for part in ("test", "valid", "train")}
@@ -145,18 +145,22 @@ class Judged:
         table = [{"name": name, "loss": float(values.mean())} for name, values in losses.items()]
         return {"skill": ends(found), "baseline": best, "baselines": table}
 
-    def _linear(self) -> dict[str, float]:
-        """The training loss of a linear model, and that of what is judged where it is measured on another scale."""
+    def _linear(self) -> dict[str, float] | None:
+        """Training losses of a linear model and, measured alike, of what is judged."""
         if LINEAR in self.recipes:
             losses = [self._of(LINEAR, fold)[0].scores["train_loss"] for fold in self.folds]
-            return {"linear_train": float(np.mean(losses))}
+            return {"own": float(self.control.train.mean()), "linear": float(np.mean(losses))}
         if _LINEAR_TEXT not in self.search.baselines:
-            return {}
-        seen = {
-            name: [fit.arrays["train_loss"].mean() for fold in self.folds for fit in self._of(name, fold)]
+            return None
+        own, linear = (
+            float(
+                np.mean(
+                    [fit.arrays["train_loss"].mean() for fold in self.folds for fit in self._of(name, fold)]
+                )
+            )
             for name in (CONTROL, _LINEAR_TEXT)
-        }
-        return {"train": float(np.mean(seen[CONTROL])), "linear_train": float(np.mean(seen[_LINEAR_TEXT]))}
+        )
+        return {"own": own, "linear": linear}
 
     def _raw_harm(self) -> dict[str, Any]:
         """The harm before temperature scaling, where there is one, by the member with the smallest validation loss."""

@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from heldout.answers import asked, find_answer
 from heldout.auditing import Splits, audit, with_features
 from heldout.base_recipe import BaseRecipe
 from heldout.check import FitError, InputError, check_number
 from heldout.config import Config, TextConfig
 from heldout.data.audit.finding import Finding
+from heldout.data.audit.overlap import read_splits
 from heldout.data.series import IntArray
 from heldout.efforts import settle_effort
 from heldout.files import write_atomically
@@ -116,14 +115,14 @@ def judge(  # noqa: PLR0913 - the one entry point
         source, made = with_features(source, config, features)
         options["features"] = [finding.to_dict() for finding in made]
     if splits is not None:
-        splits = [tuple(np.asarray(rows, np.int64) for rows in pair) for pair in splits]
+        splits = read_splits(splits)
         options["splits"] = _digest(splits)
     known = find_answer("judge", source, config, options, out=out, test=test)
     if known is not None:
         return Verdict(*known)
     listener = listener or Silent()
-    selection = None if selected_from is None else _selection(selected_from)
     search, better = Search.make(source, config, test=test), None
+    selection = None if selected_from is None else _selection(selected_from, config, search.fingerprint)
     audited = audit(source, config, test=test, splits=splits)
     audited = replace(audited, findings=(*made, *audited.findings))
     with search.open("judge", options, out=out) as run:
@@ -193,12 +192,23 @@ def _digest(splits: Sequence[Sequence[IntArray]]) -> str:
     return hashlib.sha256(repr([[rows.tolist() for rows in pair] for pair in splits]).encode()).hexdigest()
 
 
-def _selection(path: str | Path) -> dict[str, Any]:
+def _selection(path: str | Path, config: Config | TextConfig, fingerprint: str) -> dict[str, Any]:
     """What the trials of a search say of the choice among them."""
-    found = Run(path).scores()
+    run = Run(path)
+    found = run.scores()
     if found.get("spa") is None:
         raise InputError(
             f"selected_from must be a finished run of heldout tune with two trials trained to the end, and {path} is none"
+        )
+    if run.fingerprint != fingerprint:
+        raise InputError(
+            f"selected_from must be a search on the same table and columns, and {path} is one on others"
+        )
+    chosen = type(config).read(run.path / "chosen.toml")
+    if chosen.recipe != config.recipe:
+        raise InputError(
+            f"selected_from must be the search that chose the recipe which is judged, and {path} chose another: judge "
+            f"{run.path / 'chosen.toml'} (--config)"
         )
     return {"spa": found["spa"], "pbo": (found["pbo"] or {}).get("value"), "trials": found["n_trials"]}
 

@@ -171,7 +171,10 @@ class _Study:
             fold.name: search.n_train(fold) for fold in (*search.inner, *search.outer, *self.less)
         }
         of = "nothing against overfitting" if arms.kind == "bare" else "the recipe as it is"
-        self.notes = [*search.notes, f"the control is {of}; {len(arms.options)} remedies apply"]
+        self.notes = [
+            *search.notes,
+            f"the control is {of}; {len(arms.options)} {'remedy applies' if len(arms.options) == 1 else 'remedies apply'}",
+        ]
 
         def run(jobs: Sequence[Job]) -> list[Finished]:
             found = search.run(jobs, ledger, engine=self.engine, listener=listener)
@@ -239,7 +242,9 @@ class _Study:
 
     def pilot(self) -> list[list[Job]]:
         """The first fits, which are in every plan: of a remedy and of the control, on the first folds."""
-        first = next((name for name in self.arms.options if name not in NO_RECIPE), CONTROL)
+        fitted = [name for name in self.arms.options if name not in NO_RECIPE]
+        # Where training is short, stopping it early changes nothing, and no spread could be seen.
+        first = next((name for name in fitted if name != "early stopping"), (fitted or [CONTROL])[0])
         return [
             self.grid.jobs({"arm": name}, self.grid.rates[:1], self.grid.folds[:_PILOT], self.seeds[:1])
             for name in (first, CONTROL)

@@ -27,6 +27,7 @@ import torch
 from heldout.check import InputError
 from heldout.config import BaseConfig
 from heldout.files import write_atomically
+from heldout.studies.cost import BudgetError
 from heldout.studies.ledger import Ledger
 from heldout.training.checkpoint import load_tensors, save_tensors
 from heldout.training.fit import SeriesModel
@@ -169,12 +170,12 @@ class Run:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._fresh and isinstance(error, InputError):
-            self._discard()
+            self._discard(for_budget=isinstance(error, BudgetError))
         self.close()
 
-    def _discard(self) -> None:
-        """Leave nothing behind of a run that was refused before its first fit and its first look."""
-        if self.ledger_path.exists():
+    def _discard(self, *, for_budget: bool) -> None:
+        """Leave nothing behind of a run that was refused before its first fit and its first look, or for its budget."""
+        if self.ledger_path.exists() and not for_budget:
             with Ledger(self.ledger_path) as ledger:
                 if ledger.keys() or ledger.events():
                     return
@@ -190,6 +191,14 @@ class Run:
         if not self._there:
             with suppress(OSError):  # it holds something of the user's
                 self.path.rmdir()
+
+    @property
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the table and what its columns are; None where there is no run."""
+        try:
+            return str(json.loads((self.path / "run.json").read_text(encoding="utf-8"))["data"])
+        except (OSError, ValueError, KeyError):
+            return None
 
     @property
     def ledger_path(self) -> Path:

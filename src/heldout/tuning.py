@@ -22,7 +22,15 @@ from heldout.runs import environment
 from heldout.search import Search
 from heldout.studies.allowance import BRACKET, Allowance, rung_work
 from heldout.studies.capacity import by_seed, optimism
-from heldout.studies.cost import TYPICAL_BASELINE, Budget, duration, parse_budget, sentence, work_of
+from heldout.studies.cost import (
+    TYPICAL_BASELINE,
+    Budget,
+    BudgetError,
+    duration,
+    parse_budget,
+    sentence,
+    work_of,
+)
 from heldout.studies.engine import Engine, workers_of
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.plan import Job, checkpoint_of, end_study, kept, plan
@@ -255,7 +263,7 @@ class _Study:
         limit, kept = self.allowance.limit.fits, self.allowance.kept_fits
         least = self.allowance.fits_of(2, start=True) + kept
         if limit is not None and limit < least:
-            raise InputError(
+            raise BudgetError(
                 f"a budget of {self.allowance.limit} is too small: the recipe and one other trial, and the judgement of "
                 f"{kept} fits, take {least}; raise it, or lower n_folds or n_seeds"
             )
@@ -263,7 +271,7 @@ class _Study:
     def _refuse_too_short(self) -> None:
         limit, (_, _, seconds) = self.allowance.limit, self.allowance.ahead(2, start=True)
         if limit.seconds is not None and seconds > limit.seconds:
-            raise InputError(
+            raise BudgetError(
                 f"a budget of {limit} is too small: the recipe, one other trial and their judgement take about "
                 f"{duration(seconds)}; raise it, or lower n_folds or n_seeds"
             )

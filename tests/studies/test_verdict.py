@@ -130,7 +130,7 @@ def test_flags_name_what_the_facts_say():
     ends = lambda mean, low, high: {"mean": mean, "low": low, "high": high}  # noqa: E731 - shorter than a function
     facts = {
         "skill": ends(-0.1, -0.2, 0.01), "baseline": "ridge", "gap": ends(0.1, 0.05, 0.15), "drift": ends(0.5, 0.3, 0.7),
-        "train": 0.2, "linear_train": 0.4, "raw_harm": ends(0.2, 0.1, 0.3), "harm": ends(0.0, -0.1, 0.1),
+        "linear": {"own": 0.2, "linear": 0.4}, "raw_harm": ends(0.2, 0.1, 0.3), "harm": ends(0.0, -0.1, 0.1),
     }  # fmt: skip
     assert list(flags_of(facts, verdict="INCONCLUSIVE", delta=0.01)) == [
         "NO-SKILL", "OVER-CAPACITY", "DRIFT", "CALIBRATION-OVERFIT",
@@ -142,7 +142,7 @@ def test_flags_name_what_the_facts_say():
         "drift": ends(0, -0.1, 0.1),
     }
     assert list(flags_of(good, verdict="NO HARMFUL OVERFIT", delta=0.01)) == ["LARGE BENIGN GAP"]
-    under = good | {"train": 0.5, "linear_train": 0.4}
+    under = good | {"linear": {"own": 0.5, "linear": 0.4}}
     assert list(flags_of(under, verdict="INCONCLUSIVE", delta=0.01)) == ["UNDERFIT"]
 
 

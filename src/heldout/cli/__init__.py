@@ -16,12 +16,13 @@ errors and exit codes                `command`
 ===================================  =========
 """
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 
 from heldout.cli.audit import audit
-from heldout.cli.command import guarded
+from heldout.cli.command import BAD_INPUT, INTERRUPTED, guarded, say
 from heldout.cli.diagnose import diagnose
 from heldout.cli.judge import judge
 from heldout.cli.pages import compare, report
@@ -31,6 +32,7 @@ from heldout.cli.run import demo, fit, init, predict
 from heldout.cli.text import augment, vectors
 from heldout.cli.tune import tune
 
+_UsageError: Any = typer.BadParameter.__base__  # of the click that this typer brings with it
 app = typer.Typer(
     name="heldout",
     help="Trains LSTMs that hold up on data they have not seen, and proves it.",
@@ -78,5 +80,15 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
-    app()
+    """Run the command line and exit with its code; what is asked wrongly is answered in one line."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+            say(f"heldout: {error.format_message().rstrip('.')}{where}")
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    sys.exit(BAD_INPUT)

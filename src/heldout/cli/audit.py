@@ -42,6 +42,10 @@ def audit(
     from heldout.auditing import audit_files
     from heldout.check import InputError
 
+    if out is not None:
+        from heldout.report.page import check_page
+
+        check_page(out)
     if second is None:
         result = look(source, settings, quick=quick)
     elif quick or settings.data.test not in (None, "auto"):

@@ -73,8 +73,11 @@ def predict(
     ] = None,
 ) -> None:
     """Forecast the steps after the end of each series in a table, with the model of a run; of texts, the label of each row and how probable each class is."""
+    from heldout.files import check_apart
     from heldout.forecast import predict as forecast
 
+    if output is not None:
+        check_apart(output, source)
     table, notes = forecast(run, source)
     _say_notes(notes)
     if output is None:

@@ -8,6 +8,7 @@ import typer
 from heldout.check import InputError, visible
 from heldout.cli.command import say
 from heldout.cli.options import LEAST_WIDTH, Source, assigned
+from heldout.files import check_apart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,7 @@ def vectors(
     """Keep of a large file of word vectors those of the words in use, made smaller, for a fit: --set vectors=FILE."""
     from heldout.data.corpus import make_vectors
 
+    check_apart(output, file, vocabulary)
     made = make_vectors(file, vocabulary, size, output, text=text, min_count=min_count)
     shares = {
         name: f"{100 * float(made[name]):.1f} %" for name in ("share_words", "share_tokens", "kept_variance")
@@ -84,6 +86,8 @@ def augment(
     if not recipe.augments:
         recipe = recipe.with_values({"alpha_aeda": AEDA})
         say("· no way is named: AEDA, marks put between the words; --set alpha_sr=.05 replaces by synonyms")
+    if output is not None:
+        check_apart(output, source)
     pairs = _pairs(_texts(source, text), recipe, n, np.random.default_rng(seed))
     unchanged = pairs["variant"].null_count()
     if unchanged:

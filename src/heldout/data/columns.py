@@ -307,7 +307,7 @@ class ColumnCheck:
                 notes.append(f"column {self.name!r} is {low:g} in every row and tells the model nothing")
         elif max(-low, high) > _FLOAT32_DIGITS and not np.count_nonzero(values[~missing] % 1):
             notes.append(
-                f"column {self.name!r} holds whole numbers up to {max(-low, high):.0f}; beyond 2**24, float32 loses their last digits"
+                f"column {self.name!r} holds whole numbers up to {max(-low, high):.15g}; beyond 2**24, float32 loses their last digits"
             )
         return notes
 

@@ -140,10 +140,12 @@ def _split(name: str) -> list[str]:
 def _from_json(path: Path, text: str) -> Log:
     try:
         held = json.loads(text)
+    except RecursionError as error:
+        raise InputError(f"{path} is no log: its brackets go too deep") from error
     except ValueError:
         try:
             held = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} must be JSON, but it is damaged ({error}): write it again") from error
     return _from_mapping(held) if isinstance(held, Mapping) else _from_records(held)
 

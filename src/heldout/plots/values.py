@@ -224,7 +224,9 @@ def percent(share: float | None, *, sign: bool = True) -> str:
     if abs(value) < 0.05:
         return "0 %"
     text = (
-        f"{value:,.0f}"
+        f"{value:.3g}"
+        if abs(value) >= 1e9
+        else f"{value:,.0f}"
         if abs(value) >= 1000 or (not sign and round(value, 1).is_integer())
         else f"{value:.1f}"
     )

@@ -80,6 +80,12 @@ class Curves:
         return shape_of(self.valid)
 
     @property
+    def ran_away(self) -> bool:
+        """Whether the log ends with validation values that are no numbers."""
+        logged = np.flatnonzero(~np.isnan(self.history.valid))
+        return len(logged) > 0 and bool(np.isinf(self.history.valid[logged[-1]]))
+
+    @property
     def sign(self) -> int:
         """-1 where higher is better."""
         return -1 if self.history.direction == "higher" else 1

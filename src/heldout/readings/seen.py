@@ -52,11 +52,8 @@ def _seen(code: str, sentence: str, **numbers: float | int | str | None) -> Stat
 def _best(c: Curves) -> Statement:
     best, last = c.shape.best, len(c.valid) - 1
     said = f"The {c.of_validation} is {c.lowest} at {c.epoch(best)}: {number(c.value(best))}"
-    after = (
-        "; the log ends there."
-        if best == last
-        else f"; the log ends at {c.epoch(last)}, at {number(c.value(last))}."
-    )
+    end = "the last that is a number is" if c.ran_away else "the log ends"
+    after = f"; {end} there." if best == last else f"; {end} at {c.epoch(last)}, at {number(c.value(last))}."
     return _seen(
         "best-epoch",
         said + after,
@@ -68,7 +65,7 @@ def _best(c: Curves) -> Statement:
     )
 
 
-def _end(c: Curves) -> Statement:
+def _end(c: Curves) -> Statement | None:
     shape = c.shape
     held: Numbers = {"rise": shape.rise, "allowance": shape.allowance}
     higher = c.sign < 0
@@ -86,14 +83,16 @@ def _end(c: Curves) -> Statement:
             f"more than its scatter explains ({c.worse_by(float(shape.allowance or 0))}).",
             **held,
         )
-    if shape.end == "falling":
+    if shape.end == "falling" and not c.ran_away:
         return _seen(
             "still-falling",
             f"It was still {'rising' if higher else 'falling'} when the log ends: training ended before the network had learned what it can.",
             **held,
         )
-    if shape.best == len(c.valid) - 1:
+    if shape.best == len(c.valid) - 1 and not c.ran_away:
         return _seen("levelled-off", "It has levelled off: its last values hardly differ.", **held)
+    if c.ran_away:
+        return None  # `_not_finite` says it
     return _seen(
         "flat-after-best",
         f"From there to the end it moves by no more than its scatter explains ({c.worse_by(shape.rise)} of {c.worse_by(float(shape.allowance or 0))}): that epoch is {c.lowest}, not shown to be the best.",
@@ -158,7 +157,7 @@ def _noise(c: Curves) -> Statement | None:
     alike = int((c.valid <= c.valid[c.shape.best] + noise).sum())
     return _seen(
         "noise",
-        f"From one value to the next it scatters by ±{number(noise, 2)} ({c.worse_by(noise)} of the {c.lowest}); {plural(alike, 'epoch')} of {len(c.valid)} lie within that of the {c.lowest}.",
+        f"From one value to the next it scatters by ±{number(noise, 2)} ({c.worse_by(noise)} of the {c.lowest}); {plural(alike, 'epoch')} of {len(c.valid)} {'lies' if alike == 1 else 'lie'} within that of the {c.lowest}.",
         noise=noise,
         alike=alike,
     )
@@ -228,8 +227,10 @@ def _kept(c: Curves) -> Statement | None:
             kept=float(kept),
         )
     loses = float(c.valid[-1] - c.valid[c.shape.best])
-    if c.history.source not in _KEEPS_LAST or not loses:
+    if c.history.source not in _KEEPS_LAST or not (loses or c.ran_away):
         return None
+    if c.ran_away:
+        return _seen("kept-unknown", f"{_KEEPS_LAST[c.history.source]}: at the last one nothing is a number.")
     return _seen(
         "kept-unknown",
         f"{_KEEPS_LAST[c.history.source]}: the last one is {c.worse_by(loses)} worse than the {c.lowest}.",

@@ -12,6 +12,7 @@ _HARM = (
 )
 _CHANCE = "How much of this is chance: one seed and one split give no error bar."
 _NO_VALIDATION = "Anything about data that were not trained on: the log has no validation curve."
+_NO_NUMBER = "Anything about data that were not trained on: no validation value is a number."
 _NO_TRAINING = "The gap between training and validation: the log has no training curve."
 _WHILE_TRAINING = (
     "How large the gap is: training values are usually a mean over the epoch, with dropout, augmentation and penalties on, and "
@@ -39,7 +40,7 @@ def unseen(curves: Curves) -> list[Statement]:
     """
     found = [_unseen("harm", _HARM), _unseen("one-fit", _CHANCE, fits=1)]
     if not len(curves.at):
-        return [_unseen("no-validation", _NO_VALIDATION), *found]
+        return [_unseen("no-validation", _NO_NUMBER if curves.ran_away else _NO_VALIDATION), *found]
     if not np.isfinite(curves.train).any():
         found.append(_unseen("no-training", _NO_TRAINING))
     elif not curves.history.evaluated:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 from heldout.audit_result import AuditResult, sentence_of, word_of
 from heldout.data.audit.finding import Finding
-from heldout.files import write_atomically
 from heldout.plots.values import plural, shortened
 from heldout.report.blocks import Block, Folded, Points, Section, Table, Text
 from heldout.report.evidence import Evidence
-from heldout.report.page import render
+from heldout.report.page import write_page
 
 
 def audit(evidence: Evidence) -> Section:
@@ -102,12 +101,9 @@ def write_audit(result: AuditResult, output: str | Path) -> Path:
     blocks: list[Section] = [section]
     if about.get("notes"):
         blocks.append(Section(title="How was the table read?", anchor="notes", blocks=[Points(items=list(about["notes"]))]))  # fmt: skip
-    page = render(
-        f"{Path(str(about.get('source', 'table'))).name}: is there a leak?",
+    return write_page(
+        output,
+        f"{' and '.join(Path(name).name for name in str(about.get('source', 'table')).split(' and '))}: is there a leak?",
         blocks,
         subtitle=f"{'Quick audit' if about.get('quick') else 'Audit'} of {plural(int(about.get('rows', 0)), 'row')}",
-        footer="Made by heldout. The file holds all that it shows; nothing in it asks the network for anything.",
     )
-    path = Path(output)
-    write_atomically(path, page.encode())
-    return path

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from heldout.files import write_atomically
 from heldout.plots.curves import learning_curves
 from heldout.plots.overlaid import overlaid_curves
 from heldout.report.blocks import MISSING, Block, Folded, Points, Section, Table, Text, draw, estimate
 from heldout.report.compare import VERSION, Comparison
-from heldout.report.page import render
+from heldout.report.page import write_page
 from heldout.report.sections import curves
 from heldout.result import HELDOUT
 
@@ -36,15 +35,12 @@ def write_comparison(found: Comparison, output: str | Path) -> Path:
         If it cannot be written.
     """
     sections = [_answer(found), _scores(found), _curves(found), _differences(found)]
-    page = render(
+    return write_page(
+        output,
         f"{found.names[0]} beside {', '.join(found.names[1:])}",
         sections,
         subtitle="Runs side by side; each is compared with the first.",
-        footer="Made by heldout. The file holds all that it shows; nothing in it asks the network for anything.",
     )
-    path = Path(output)
-    write_atomically(path, page.encode())
-    return path
 
 
 def _answer(found: Comparison) -> Section:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from heldout.diagnosis import RULES, Diagnosis
-from heldout.files import write_atomically
 from heldout.plots.history import history_chart
 from heldout.report.blocks import Block, Points, Section, Table, Text, draw
-from heldout.report.page import render
+from heldout.report.page import write_page
 
 
 def write_diagnosis(found: Diagnosis, output: str | Path) -> Path:
@@ -29,15 +28,12 @@ def write_diagnosis(found: Diagnosis, output: str | Path) -> Path:
     InputError
         If it cannot be written.
     """
-    page = render(
+    return write_page(
+        output,
         f"{found.history.metric}: what the curves say, and what they do not",
         [_shown(found), _not_shown(found), _next(found)],
         subtitle=f"A log of {found.history.source}, {'; '.join(found.history.notes)}",
-        footer="Made by heldout. The file holds all that it shows; nothing in it asks the network for anything.",
     )
-    path = Path(output)
-    write_atomically(path, page.encode())
-    return path
 
 
 def _said(found: Diagnosis, kind: str) -> list[str]:

@@ -6,12 +6,14 @@ import hashlib
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from heldout.check import visible
+from heldout.check import InputError, visible
+from heldout.files import write_atomically
 from heldout.report.blocks import Chart, Section
 
 # plotly.js with lines and bars only (plotly.js-basic-dist-min on npm, MIT): a quarter of the size, and of the time to open,
@@ -20,6 +22,57 @@ _PLOTLY = "plotly/plotly-basic.min.js.gz"
 _UNSAFE = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
 # Plotly puts the style sheet of its maps into the page unless an element of that id is there; the policy forbids it.
 _OWN_STYLE = re.compile(r'getElementById\("([0-9a-f]{40,})"\)')
+
+
+_FOOTER = "Made by heldout. The file holds all that it shows; nothing in it asks the network for anything."
+
+
+def write_page(path: str | Path, title: str, sections: list[Section], *, subtitle: str = "") -> Path:
+    """Make a page and write it; a file that is no page is never replaced.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    title, sections, subtitle
+        As for `render`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, or something else than a page stands there.
+    """
+    path = Path(path)
+    check_page(path)
+    write_atomically(path, render(title, sections, subtitle=subtitle, footer=_FOOTER).encode())
+    return path
+
+
+def check_page(path: str | Path) -> None:
+    """Refuse a place at which no page can be written: do so before what it shows is computed.
+
+    Raises
+    ------
+    InputError
+        If something else than a page stands there, or there is no such directory.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: there is no directory {path.parent}; make it first")
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a directory; name a file in it")
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            begins = file.read(100).lstrip().lower()
+        if not begins.startswith(b"<!doctype html"):
+            raise InputError(
+                f"{path} holds something else than a page and is not replaced: name another file"
+            )
 
 
 def render(title: str, sections: list[Section], *, subtitle: str = "", footer: str = "") -> str:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from heldout.files import write_atomically
 from heldout.plots.values import plural
 from heldout.report.audit import audit
 from heldout.report.blocks import Section
 from heldout.report.capacity import capacity_sections
 from heldout.report.evidence import Evidence
 from heldout.report.forecasts import forecasts
-from heldout.report.page import render
+from heldout.report.page import write_page
 from heldout.report.provenance import data, recipe
 from heldout.report.remedies import remedies_sections
 from heldout.report.sections import overfit, rivals, verdict
@@ -43,14 +42,12 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
     evidence = Evidence.read(run)
     path = Path(output) if output is not None else evidence.path / FILE
     question, sections = _content(evidence)
-    page = render(
+    return write_page(
+        path,
         f"{', '.join(evidence.targets) or evidence.name}: {question}",
         sections,
         subtitle=_subtitle(evidence),
-        footer="Made by heldout. The file holds all that it shows; nothing in it asks the network for anything.",
     )
-    write_atomically(path, page.encode())
-    return path
 
 
 def _content(evidence: Evidence) -> tuple[str, list[Section]]:

@@ -28,6 +28,10 @@ _PART = re.compile(
 )
 
 
+class BudgetError(InputError):
+    """A budget is too small for anything to be compared; the message says what it takes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """What a search may cost: it ends at whichever comes first.

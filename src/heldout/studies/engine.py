@@ -16,7 +16,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -90,6 +90,10 @@ class Engine(Protocol):
         """
         ...
 
+    def kept(self) -> AbstractContextManager[Self]:
+        """Keep what is slow to start, such as workers, from one call of `run` to the next, until the block ends."""
+        ...
+
 
 class InlineEngine:
     """Runs jobs one by one in this process, with one torch thread as the workers of `LocalEngine` do.
@@ -113,6 +117,10 @@ class InlineEngine:
             with one_thread():
                 result = task(context, job, partial(_tell, on_progress, index))
             yield index, result
+
+    def kept(self) -> AbstractContextManager[Self]:
+        """Nothing is slow to start here, see `Engine.kept`."""
+        return nullcontext(self)
 
 
 class LocalEngine:
@@ -221,7 +229,7 @@ class _Round:
             wait([worker.future for worker in running if worker.future], POLL_SECONDS, FIRST_COMPLETED)
             finished = [result for worker in running for result in self.collect(worker)]
         if self.given_up:
-            names = ", ".join(_name(index, self.jobs[index]) for index in sorted(self.given_up))
+            names = ", ".join(name_of(index, self.jobs[index]) for index in sorted(self.given_up))
             raise JobFailed(
                 f"lost {ATTEMPTS} times with the worker process, most likely for want of memory: {names}; "
                 "use fewer workers or a smaller model"
@@ -366,11 +374,14 @@ def _run_job(task: Task[Any, Job, Result], job: Job, index: int, folder: Path) -
         except Exception:  # noqa: BLE001 - whatever an exception's own methods do
             # It could not be sent either: loky would lose the worker over it.
             detail = "".join(traceback.format_exception(error))
-            raise JobFailed(f"{_name(index, job)} raised {type(error).__name__}: {error}\n{detail}") from None
+            raise JobFailed(
+                f"{name_of(index, job)} raised {type(error).__name__}: {error}\n{detail}"
+            ) from None
         raise
 
 
-def _name(index: int, job: object) -> str:
+def name_of(index: int, job: object) -> str:
+    """Give what messages call a job."""
     name = getattr(job, "name", None)
     return f"job {index} ({name})" if name else f"job {index}"
 

@@ -214,4 +214,4 @@ def keep_stack(effects: Sequence[Interval]) -> list[bool]:
     >>> keep_stack([fold_t([0.02, 0.03, 0.02]), fold_t([0.02, -0.03, 0.02]), fold_t([-0.1, -0.1, -0.1])])
     [True, False, False]
     """
-    return [bool(effect.mean > effect.se) for effect in effects]
+    return [bool(effect.mean > (1 + 1e-9) * effect.se) for effect in effects]  # not by the last digit

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -228,8 +228,7 @@ def kept(engine: Engine | None) -> Iterator[Engine]:
     Engine
         For `run_plan`, with the same context object each time.
     """
-    engine = LocalEngine() if engine is None else engine
-    with engine.kept() if isinstance(engine, LocalEngine) else nullcontext(engine) as held:
+    with (engine or LocalEngine()).kept() as held:
         yield held
 
 

@@ -170,7 +170,7 @@ def find_verdict(
     saved = {arm.name: share_saved(arm.test.mean(axis=1), own, folds) for arm in family}
     count = dict(zip((arm.name for arm in allowed), taken.tolist(), strict=True))
     bounds = [saved[arm.name].high for arm in allowed] + [inf if harm is None else harm.high]
-    verdict, why = _decide(harm, bounds, gap, delta)
+    verdict, why = _decide(harm, bounds, gap, delta, [arm.name for arm in allowed])
     return {
         "verdict": verdict,
         "why": why,
@@ -191,7 +191,9 @@ def find_verdict(
     }
 
 
-def _decide(harm: Interval | None, bounds: Sequence[float], gap: Interval, delta: float) -> tuple[str, str]:
+def _decide(
+    harm: Interval | None, bounds: Sequence[float], gap: Interval, delta: float, names: Sequence[str]
+) -> tuple[str, str]:
     _, overfit, harmless, inconclusive = VERDICTS
     if harm is None:
         why = "no member of the family follows the training rows less, so there is nothing to hold it against"
@@ -200,7 +202,7 @@ def _decide(harm: Interval | None, bounds: Sequence[float], gap: Interval, delta
     if harm.low > delta and gap.low > 0:
         return overfit, why
     if max(bounds) < delta:
-        why = f"nothing that follows the training rows less saves {delta:.2%} of the loss on new rows"
+        why = f"of what follows the training rows less ({', '.join(names)}) nothing saves {delta:.2%} of the loss on new rows"
         return harmless, why
     if harm.low > delta:
         why += ", but that the loss is higher on new rows of the same period is not shown"
@@ -259,7 +261,7 @@ def flags_of(facts: Mapping[str, Any], *, verdict: str, delta: float) -> dict[st
     ----------
     facts : mapping
         ``skill`` (ends of the skill against the best baseline, and ``baseline``, its name), ``gap`` and ``drift`` (ends),
-        ``train`` (the procedure's training loss), ``linear_train`` (that of the linear model alone), ``raw_harm`` and
+        ``linear`` (training losses, measured alike, of the procedure, ``own``, and of a linear model, ``linear``), ``raw_harm`` and
         ``harm`` (ends; before and after temperature scaling), ``selection`` (``spa``, a p value, ``pbo`` and ``trials``, of the
         search that chose the recipe). What is missing or None is not held against anything.
     verdict : str
@@ -279,13 +281,13 @@ def flags_of(facts: Mapping[str, Any], *, verdict: str, delta: float) -> dict[st
     """
     found: dict[str, str] = {}
     skill, gap, drift = (facts.get(name) for name in ("skill", "gap", "drift"))
-    train, linear = facts.get("train"), facts.get("linear_train")
+    seen = facts.get("linear")
     if skill is not None and (skill["low"] is None or skill["low"] <= 0):
         found["NO-SKILL"] = f"a skill against {facts['baseline']} is not shown: {_said(skill)}"
-        if train is not None and linear is not None and train < linear:
+        if seen is not None and seen["own"] < (1 - delta) * seen["linear"]:
             found["OVER-CAPACITY"] = (
-                f"without skill on new rows it follows the training rows more closely than a linear model ({train:.4g} "
-                f"against {linear:.4g})"
+                "without skill on new rows it follows the training rows more closely than a linear model "
+                f"({seen['own']:.4g} against {seen['linear']:.4g})"
             )
     if _known(gap) and _known(drift) and gap["high"] is not None and drift["low"] > gap["high"]:
         found["DRIFT"] = (
@@ -306,9 +308,9 @@ def flags_of(facts: Mapping[str, Any], *, verdict: str, delta: float) -> dict[st
         )
     if verdict == VERDICTS[2] and _known(gap) and gap["low"] > max(0.1, 10 * delta):
         found["LARGE BENIGN GAP"] = f"the loss is {_said(gap)} higher on new rows, and that harms nothing"
-    if train is not None and linear is not None and train >= linear:
+    if seen is not None and seen["own"] >= seen["linear"]:
         found["UNDERFIT"] = (
-            f"a linear model follows the training rows as closely ({linear:.4g} against {train:.4g})"
+            f"a linear model follows the training rows as closely ({seen['linear']:.4g} against {seen['own']:.4g})"
         )
     return found
 

@@ -112,7 +112,7 @@ def check_duplicates(data: TextData, copies: Copies, parts: Sequence[Parts], *, 
             return passed(CHECK, f"{text}.")
         rows = next(short for _, short in found.values() if len(short))
         text += f"; {plural(alike, 'short text')} of {_SHORT} words at most {'is' if alike == 1 else 'are'} alike to one"
-        return Finding(check=CHECK, status="PASS", message=f"{text}.", kind="hint", rows=tuple(excerpts(data.texts, rows)), n_rows=alike)  # fmt: skip
+        return Finding(check=CHECK, status="PASS", message=f"{text}.", kind="hint", rows=tuple(excerpts(data.texts, rows, n_train=data.n_train)), n_rows=alike)  # fmt: skip
     part = next(part for part in parts if part.name == worst)
     rows = found[worst][0]
     figures = {f"share in {name}": value for name, value in share.items()}
@@ -124,7 +124,7 @@ def check_duplicates(data: TextData, copies: Copies, parts: Sequence[Parts], *, 
     return failed(
         CHECK,
         f"{said}. Keep them on one side (near_duplicates = 0.8), or remove the copies.",
-        excerpts(data.texts, rows.tolist()),
+        excerpts(data.texts, rows.tolist(), n_train=data.n_train),
         kind="leak" if leak else "hint",
         n_rows=len(rows),
         figures=figures,
@@ -188,7 +188,7 @@ def check_files(data: TextData, copies: Copies) -> Finding:
         check,
         f"{plural(len(copied), 'text')} of the test table stand in the training table, too, or nearly so: heldout leaves these training texts out, other "
         "tools do not.",
-        excerpts(data.texts, copied.tolist()),
+        excerpts(data.texts, copied.tolist(), n_train=data.n_train),
         kind="fault",
         n_rows=len(copied),
     )
@@ -222,7 +222,9 @@ def check_conflicts(data: TextData, copies: Copies) -> Finding:
         f"{100 * (1 - lost / len(data)):.2f} % of all rows right. Correct or remove them.",
         [
             f"{shown} [{data.classes[data.labels[row]]}]"
-            for shown, row in zip(excerpts(data.texts, rows.tolist()), rows.tolist(), strict=False)
+            for shown, row in zip(
+                excerpts(data.texts, rows.tolist(), n_train=data.n_train), rows.tolist(), strict=False
+            )
         ],
         kind="hint" if lost < _SHARE * len(data) else "fault",
         n_rows=len(rows),

@@ -145,7 +145,7 @@ def places(data: SeriesData, rows: IntArray) -> list[str]:
     return [f"{stamp} of {data.ids[data.series_of_row[row]]}" for stamp, row in zip(when, rows, strict=True)]
 
 
-def excerpts(texts: Sequence[str], rows: Iterable[int]) -> list[str]:
+def excerpts(texts: Sequence[str], rows: Iterable[int], *, n_train: int | None = None) -> list[str]:
     """Show the beginnings of the first of some texts, with their row numbers, counted from 0.
 
     Parameters
@@ -154,10 +154,19 @@ def excerpts(texts: Sequence[str], rows: Iterable[int]) -> list[str]:
         All texts.
     rows : iterable of int
         Which; those beyond `SHOWN` are left out.
+    n_train : int, optional
+        Texts of the first table, where a second one follows.
 
     Examples
     --------
     >>> excerpts(["a film", "b film"], [1])
     ['row 1: b film']
+    >>> excerpts(["a film", "b film"], [1], n_train=1)
+    ['row 0 of the test table: b film']
     """
-    return [f"row {row}: {shortened(texts[row], 70)}" for row in list(rows)[:SHOWN]]
+    most = len(texts) if n_train is None else n_train
+
+    def place(row: int) -> str:
+        return f"row {row}" if row < most else f"row {row - most} of the test table"
+
+    return [f"{place(row)}: {shortened(texts[row], 70)}" for row in list(rows)[:SHOWN]]

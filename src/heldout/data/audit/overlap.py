@@ -10,6 +10,7 @@ from heldout.check import InputError
 from heldout.data.audit.finding import Finding, failed, passed, places
 from heldout.data.series import IntArray, SeriesData
 from heldout.data.splits import Fold
+from heldout.plots.values import shortened
 
 CHECK = "overlap of labels and windows"
 
@@ -51,13 +52,40 @@ def parts_of(folds: Iterable[Fold], data: SeriesData, lookback: int) -> list[Par
     return found
 
 
+def read_splits(splits: Iterable[Sequence[IntArray]]) -> list[tuple[IntArray, IntArray]]:
+    """Give the pairs of row numbers of a split made elsewhere.
+
+    Parameters
+    ----------
+    splits : iterable of pairs of arrays
+        As the splitters of scikit-learn give them.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+
+    Examples
+    --------
+    >>> read_splits([([0, 1], [2])])
+    [(array([0, 1]), array([2]))]
+    """
+    try:
+        pairs = [tuple(np.asarray(rows, np.int64).ravel() for rows in pair) for pair in splits]
+        return [(train, test) for train, test in pairs]
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"splits must be pairs of row numbers, as a splitter of scikit-learn gives them, got {shortened(repr(splits), 60)}"
+        ) from error
+
+
 def own_parts(splits: Iterable[Sequence[IntArray]], n_rows: int) -> list[Parts]:
     """Give the parts of a split made elsewhere: pairs of row numbers that train and that judge.
 
     Parameters
     ----------
     splits : iterable of pairs of arrays
-        As the splitters of scikit-learn give them.
+        As for `read_splits`.
     n_rows : int
         Rows that there are.
 
@@ -67,8 +95,7 @@ def own_parts(splits: Iterable[Sequence[IntArray]], n_rows: int) -> list[Parts]:
         If there is none, or one names no row, or a row that is not there.
     """
     found = []
-    for number, pair in enumerate(splits, 1):
-        train, test = (np.asarray(rows, np.int64).ravel() for rows in pair)
+    for number, (train, test) in enumerate(read_splits(splits), 1):
         for rows in (train, test):
             if not len(rows) or rows.min() < 0 or rows.max() >= n_rows:
                 raise InputError(

@@ -57,7 +57,9 @@ def audit_texts(
     findings = [
         check_vocabulary(data, _some(data, final.train, quick=quick), recipe),
         check_order(data, cuts),
-        check_groups(data.group, cuts, show=lambda rows: excerpts(data.texts, rows.tolist())),
+        check_groups(
+            data.group, cuts, show=lambda rows: excerpts(data.texts, rows.tolist(), n_train=data.n_train)
+        ),
         check_giveaway(data, _some(data, np.arange(len(data)), quick=quick)),
         check_duplicates(data, copies, cuts, quick=quick),
     ]
@@ -151,7 +153,7 @@ def check_order(data: TextData, parts: Sequence[Parts]) -> Finding:
     return failed(
         check,
         f"{plural(len(rows), 'text')} that train are later than some that judge: cut in the order of time.",
-        excerpts(data.texts, rows.tolist()),
+        excerpts(data.texts, rows.tolist(), n_train=data.n_train),
         n_rows=len(rows),
     )
 
