@@ -8,6 +8,7 @@ from typing import Any
 from heldout.audit_result import AuditResult
 from heldout.data.audit.finding import Finding
 from heldout.plots.tables import html_table
+from heldout.plots.values import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +119,8 @@ def sentence_of(found: Mapping[str, Any]) -> str:
             f". The smallest harm that these {found['n_folds']} folds would have seen in 4 of 5 cases is "
             f"{found['detectable']:.1%}; it takes about {folds} folds as noisy as these to see one of {found['delta']:.2%}"
         )
+    elif found["verdict"] == "INCONCLUSIVE" and found["harm"] is not None:
+        said += f". No harm can be seen in {plural(found['n_folds'], 'fold')}: it takes more of them, and rows for them"
     return f"{said}." + (f" Flags: {', '.join(found['flags'])}." if found["flags"] else "")
 
 
