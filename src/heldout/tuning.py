@@ -264,16 +264,14 @@ class _Study:
         least = self.allowance.fits_of(2, start=True) + kept
         if limit is not None and limit < least:
             raise BudgetError(
-                f"a budget of {self.allowance.limit} is too small: the recipe and one other trial, and the judgement of "
-                f"{kept} fits, take {least}; raise it, or lower n_folds or n_seeds"
+                f"a budget of {self.allowance.limit} is too small: the recipe and one other trial, and the judgement of {kept} fits, take {least}; raise it, or lower n_folds or n_seeds"
             )
 
     def _refuse_too_short(self) -> None:
         limit, (_, _, seconds) = self.allowance.limit, self.allowance.ahead(2, start=True)
         if limit.seconds is not None and seconds > limit.seconds:
             raise BudgetError(
-                f"a budget of {limit} is too small: the recipe, one other trial and their judgement take about "
-                f"{duration(seconds)}; raise it, or lower n_folds or n_seeds"
+                f"a budget of {limit} is too small: the recipe, one other trial and their judgement take about {duration(seconds)}; raise it, or lower n_folds or n_seeds"
             )
 
     def _announce(self, wanted: int | None) -> None:

@@ -19,7 +19,8 @@ from heldout.check import InputError
 from heldout.data.calendar import Frequency
 from heldout.data.series import SeriesData
 from heldout.studies import engine as module
-from heldout.studies.engine import InlineEngine, JobFailed, LocalEngine
+from heldout.studies.engine import InlineEngine, LocalEngine
+from heldout.studies.failures import JobFailed
 
 # Workers cannot import a test by its name.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -10,7 +10,7 @@ tune                                 `tune`
 report, compare                      `pages`
 diagnose                             `diagnose`
 vectors, augment                     `text`
-the options they share               `options`
+the options they share               `options`, `table`, `fits`
 a result on the screen               `show`
 errors and exit codes                `command`
 ===================================  =========

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heldout.cli.command import GATE_FAILED
-from heldout.cli.options import Budget, Json, Out, Workers
+from heldout.cli.fits import HERE, Fits, where_fits_run
+from heldout.cli.options import Budget, Json, Out
 from heldout.cli.search import known, run_search, show_search
 from heldout.cli.table import over_table
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @over_table
+@where_fits_run
 def judge(
     source: str,
     settings: "Config | TextConfig",
@@ -32,7 +34,7 @@ def judge(
     ] = None,
     budget: Budget = None,
     out: Out = None,
-    workers: Workers = None,
+    fits: Fits = HERE,
     fail_if_overfit: Annotated[
         bool, typer.Option("--fail-if-overfit", help="Exit with 3 if the verdict is OVERFIT or LEAK-SUSPECT.")
     ] = False,
@@ -52,7 +54,7 @@ def judge(
     if result is None:
         from heldout.judging import judge as search
 
-        result = run_search(partial(search, source, settings, out=out), workers=workers, **options)
+        result = run_search(partial(search, source, settings, out=out), fits=fits, **options)
     show_search(result, as_json=as_json, strong=lambda row: row[0] == "as given")
     if fail_if_overfit and result.verdict in ("OVERFIT", "LEAK-SUSPECT"):
         raise typer.Exit(GATE_FAILED)

@@ -12,8 +12,6 @@ from heldout.check import InputError
 
 if TYPE_CHECKING:
     from heldout.config import Config, TextConfig
-    from heldout.progress import Display
-    from heldout.studies.engine import Engine
 
 LEAST_WIDTH = 120  # a number that is cut short is worse than a line that wraps
 _SERIES_ONLY = ("id", "future", "static", "ignore", "horizon", "season")
@@ -66,15 +64,6 @@ Set = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Run directory (default: runs/<target>-<number>).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        min=0,
-        envvar="HELDOUT_WORKERS",
-        help="Fits that run at once, each in a process of its own (default: one per core); 0: one after the other in this one.",
-    ),
-]
 Budget = Annotated[
     str | None,
     typer.Option("--budget", help="Do what fits in it: 10min, 2h, '50 fits' or both (default: no limit)."),
@@ -86,22 +75,6 @@ Gate = Annotated[
         help="Exit with 3 if heldout's loss on the sealed test is above this baseline's.",
     ),
 ]
-
-
-def engine_of(workers: int | None) -> "Engine":
-    """Give what does the fits, by the option `Workers`."""
-    from heldout.studies.engine import InlineEngine, LocalEngine
-
-    return InlineEngine() if workers == 0 else LocalEngine(workers)
-
-
-def display_of(workers: int | None) -> "Display":
-    """Give what shows the progress of that many fits at once."""
-    import loky
-
-    from heldout.progress import Display
-
-    return Display(loky.cpu_count() if workers is None else max(workers, 1))
 
 
 def configure(

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.options import Budget, Json, Out, Workers
+from heldout.cli.fits import HERE, Fits, where_fits_run
+from heldout.cli.options import Budget, Json, Out
 from heldout.cli.search import known, run_search, show_search
 from heldout.cli.table import over_table
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @over_table
+@where_fits_run
 def reduce(
     source: str,
     settings: "Config | TextConfig",
@@ -33,7 +35,7 @@ def reduce(
     ] = "1-SE",
     budget: Budget = None,
     out: Out = None,
-    workers: Workers = None,
+    fits: Fits = HERE,
     as_json: Json = False,
 ) -> None:
     """Make the network smaller as long as that costs nothing: sizes compared on folds, the choice judged on later ones.
@@ -50,5 +52,5 @@ def reduce(
         from heldout.reduce import reduce_capacity
 
         find = partial(reduce_capacity, source, settings, out=out)
-        result = run_search(find, workers=workers, **options)
+        result = run_search(find, fits=fits, **options)
     show_search(result, as_json=as_json, strong=lambda row: "chosen" in row[-1] or row[0] == "choice")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.options import Budget, Json, Out, Workers
+from heldout.cli.fits import HERE, Fits, where_fits_run
+from heldout.cli.options import Budget, Json, Out
 from heldout.cli.search import known, run_search, show_search
 from heldout.cli.table import over_table
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @over_table
+@where_fits_run
 def remedies(
     source: str,
     settings: "Config | TextConfig",
@@ -33,7 +35,7 @@ def remedies(
     ] = 0.01,
     budget: Budget = None,
     out: Out = None,
-    workers: Workers = None,
+    fits: Fits = HERE,
     as_json: Json = False,
 ) -> None:
     """Say which remedies against overfitting help here, alone and together, by how much, and how sure that is.
@@ -50,7 +52,7 @@ def remedies(
     if result is None:
         from heldout.ranking import rank_remedies
 
-        result = run_search(partial(rank_remedies, source, settings, out=out), workers=workers, **options)
+        result = run_search(partial(rank_remedies, source, settings, out=out), fits=fits, **options)
     strong = {result.found["choice"]["name"], *result.found["choice"]["name"].split(" + ")}
     others = tuple(f"not tried: {one['name']}: {one['why']}" for one in result.found["others"])
     show_search(result, as_json=as_json, strong=lambda row: bool(strong & set(row[:2])), more=others)

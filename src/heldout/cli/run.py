@@ -10,6 +10,7 @@ import typer
 
 from heldout.check import InputError, check_choice
 from heldout.cli.command import say
+from heldout.cli.fits import HERE, Fits, where_fits_run
 from heldout.cli.options import (
     Gate,
     Group,
@@ -21,10 +22,7 @@ from heldout.cli.options import (
     Target,
     Text,
     Time,
-    Workers,
     configure,
-    display_of,
-    engine_of,
 )
 from heldout.cli.show import hold_against, show, write_page
 from heldout.cli.table import over_table
@@ -34,11 +32,12 @@ if TYPE_CHECKING:
 
 
 @over_table
+@where_fits_run
 def fit(
     source: str,
     settings: "Config | TextConfig",
     out: Out = None,
-    workers: Workers = None,
+    fits: Fits = HERE,
     fail_if_worse_than: Gate = None,
     as_json: Json = False,
 ) -> None:
@@ -50,12 +49,12 @@ def fit(
     """
     from heldout import experiment
 
-    with display_of(workers) as display:
+    with fits.display() as display:
         result = experiment.fit(
             source,
             settings,
             out=out,
-            engine=engine_of(workers),
+            engine=fits.run_on(),
             listener=display,
             gate=fail_if_worse_than,
             command=shlex.join(["heldout", *sys.argv[1:]]),
@@ -115,10 +114,11 @@ def init(
     typer.echo(f"wrote {output}; next: heldout fit {source} --config {output}", err=True)
 
 
+@where_fits_run
 def demo(
     kind: Annotated[str, typer.Argument(help="series or text.")] = "series",
     out: Out = None,
-    workers: Workers = None,
+    fits: Fits = HERE,
     as_json: Json = False,
 ) -> None:
     """Forecast the volatility of the S&P 500 (real data that ships with a dependency): habit, heldout and baselines on one sealed test.
@@ -132,8 +132,8 @@ def demo(
     else:
         from heldout import demo as demonstration
 
-    with display_of(workers) as display:
-        result = demonstration.run(out=out, engine=engine_of(workers), listener=display)
+    with fits.display() as display:
+        result = demonstration.run(out=out, engine=fits.run_on(), listener=display)
     show(result, as_json=as_json)
     if not as_json:
         typer.echo(demonstration.meaning(result))

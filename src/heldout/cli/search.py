@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import typer
 
 from heldout.cli.command import say
-from heldout.cli.options import LEAST_WIDTH, display_of, engine_of
+from heldout.cli.fits import Fits
+from heldout.cli.options import LEAST_WIDTH
 
 if TYPE_CHECKING:
     from heldout.config import Config, TextConfig
@@ -61,23 +62,23 @@ def known(
     return None if found is None else kind(*found)
 
 
-def run_search(find: Callable[..., Answer], *, workers: int | None, **options: Any) -> Answer:
+def run_search(find: Callable[..., Answer], *, fits: Fits, **options: Any) -> Answer:
     """Search, with a display of what goes on, and write the report.
 
     Parameters
     ----------
     find : callable
         A search such as `heldout.reduce_capacity`, its table and configuration given.
-    workers : int or None
-        As the option `heldout.cli.options.Workers`.
+    fits : Fits
+        Where fits run.
     **options
         Of the search.
     """
     from heldout.report.run_report import write_report
 
     command = shlex.join(["heldout", *sys.argv[1:]])
-    with display_of(workers) as display:
-        result = find(engine=engine_of(workers), listener=display, command=command, **options)
+    with fits.display() as display:
+        result = find(engine=fits.run_on(), listener=display, command=command, **options)
     write_report(result.path)
     return result
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.options import Budget, Json, Out, Workers
+from heldout.cli.fits import HERE, Fits, where_fits_run
+from heldout.cli.options import Budget, Json, Out
 from heldout.cli.search import run_search, show_search
 from heldout.cli.table import over_table
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @over_table
+@where_fits_run
 def tune(
     source: str,
     settings: "Config | TextConfig",
@@ -33,7 +35,7 @@ def tune(
     ] = None,
     budget: Budget = None,
     out: Out = None,
-    workers: Workers = None,
+    fits: Fits = HERE,
     as_json: Json = False,
 ) -> None:
     """Look for better options of the recipe: trials compared on folds, the best one judged on later ones.
@@ -45,5 +47,5 @@ def tune(
     from heldout.tuning import tune as search
 
     find = partial(search, source, settings, space=space, n_trials=trials, budget=budget, out=out)
-    result = run_search(find, workers=workers)
+    result = run_search(find, fits=fits)
     show_search(result, as_json=as_json, strong=lambda row: row[0].startswith("choice"))

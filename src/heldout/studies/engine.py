@@ -4,7 +4,6 @@ An engine knows nothing of what it runs. A task is a pure function of the shared
 was lost with its worker is simply run again, and every engine gives the same bits.
 """
 
-import copy
 import json
 import os
 import shutil
@@ -12,7 +11,6 @@ import signal
 import tempfile
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -26,7 +24,8 @@ import loky
 import torch
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, TerminatedWorkerError
 
-from heldout.check import FitError, InputError
+from heldout.check import InputError
+from heldout.studies.failures import JobFailed, name_of, sendable
 from heldout.studies.guards import held_interrupts, one_thread
 
 ATTEMPTS = 3
@@ -46,10 +45,6 @@ Result = TypeVar("Result")
 Report = Callable[[dict[str, Any]], None]
 Task = Callable[[Context, Job, Report], Result]
 OnProgress = Callable[[int, dict[str, Any]], None]
-
-
-class JobFailed(FitError):  # noqa: N818 - it says what happened
-    """A job was lost with its worker process too often, or failed in a way that could not be sent; the message names it."""
 
 
 class Engine(Protocol):
@@ -369,21 +364,10 @@ def _run_job(task: Task[Any, Job, Result], job: Job, index: int, folder: Path) -
     try:
         return task(_shared(folder), job, partial(_write_report, _report_path(folder, index)))
     except Exception as error:
-        try:
-            copy.deepcopy(error)
-        except Exception:  # noqa: BLE001 - whatever an exception's own methods do
-            # It could not be sent either: loky would lose the worker over it.
-            detail = "".join(traceback.format_exception(error))
-            raise JobFailed(
-                f"{name_of(index, job)} raised {type(error).__name__}: {error}\n{detail}"
-            ) from None
-        raise
-
-
-def name_of(index: int, job: object) -> str:
-    """Give what messages call a job."""
-    name = getattr(job, "name", None)
-    return f"job {index} ({name})" if name else f"job {index}"
+        sent = sendable(error, name_of(index, job))  # what loky cannot send would cost it the worker
+        if sent is error:
+            raise
+        raise sent from None
 
 
 def _tell(on_progress: OnProgress | None, index: int, state: dict[str, Any]) -> None:

@@ -1,0 +1,213 @@
+"""`RayEngine`: the jobs of a plan on Ray, on this machine or on the nodes of a cluster."""
+
+import json
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
+from typing import Any, Self
+
+import loky
+
+from heldout.check import InputError
+from heldout.studies.engine import (
+    ATTEMPTS,
+    ENVIRONMENT,
+    POLL_SECONDS,
+    Context,
+    Job,
+    OnProgress,
+    Result,
+    Task,
+)
+from heldout.studies.failures import JobFailed, name_of, sendable
+from heldout.studies.guards import one_thread
+from heldout.studies.ray_cluster import open_ray
+
+
+class RayEngine:
+    """Runs jobs as tasks of Ray, one CPU and one torch thread each.
+
+    The context is placed into Ray's object store once and mapped read-only by the workers of a node. A job whose worker or
+    node was lost is run again elsewhere. An interrupt, an error and closing the iterator cancel what runs. If this process is
+    killed, the same command goes on from the ledger: Ray keeps nothing that matters.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Jobs at once; by default as many as the cluster has CPUs.
+    address : str, optional
+        ``host:port`` of a cluster with a token; by default Ray is started here for as long as it is needed
+        (`heldout.studies.ray_cluster.open_ray`).
+
+    Raises
+    ------
+    InputError
+        If ``workers`` is less than 1.
+    """
+
+    def __init__(self, workers: int | None = None, *, address: str | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise InputError(f"workers must be at least 1, got {workers}")
+        self.address = address
+        self.workers = workers or (loky.cpu_count() if address is None else None)
+        self._open: _Open | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[Self]:
+        """Stay connected from one call of `run` to the next, until the block ends: to start Ray takes seconds.
+
+        Yields
+        ------
+        RayEngine
+        """
+        if self._open is not None:
+            yield self
+            return
+        with open_ray(address=self.address, workers=self.workers) as ray:
+            self.workers = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            self._open = _Open(ray)
+            try:
+                yield self
+            finally:
+                self._open = None
+
+    def run(
+        self,
+        task: Task[Context, Job, Result],
+        jobs: Sequence[Job],
+        context: Context,
+        on_progress: OnProgress | None = None,
+    ) -> Iterator[tuple[int, Result]]:
+        """Run the jobs, see `heldout.studies.engine.Engine.run`."""
+        if not jobs:
+            return
+        with ExitStack() as stack:
+            engine = stack.enter_context(self.kept())
+            assert engine._open is not None
+            found = _Round(engine._open, task, jobs, context, on_progress)
+            stack.callback(found.cancel)
+            yield from found.results(self.workers or 1)
+
+
+class _Open:
+    """A connection: the context in the object store, and the board."""
+
+    def __init__(self, ray: Any) -> None:
+        self.ray = ray
+        self.board = ray.remote(_Board).options(num_cpus=0, max_restarts=-1).remote()
+        self.rounds = 0
+        self._placed: tuple[object, Any] | None = None
+
+    def place(self, context: object) -> Any:
+        """Where a context lies; the one before is dropped."""
+        if self._placed is None or self._placed[0] is not context:
+            self._placed = context, self.ray.put(context)
+        return self._placed[1]
+
+
+class _Round:
+    """The jobs of one call of `RayEngine.run`: which wait, which run, how often each was lost."""
+
+    def __init__(
+        self,
+        to: _Open,
+        task: Task[Any, Job, Any],
+        jobs: Sequence[Job],
+        context: object,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.ray, self.board = to.ray, to.board
+        self.task, self.jobs, self.context = task, jobs, to.place(context)
+        self.on_progress = on_progress
+        to.rounds += 1
+        self.number = to.rounds
+        # Lost jobs are started again from here, where they are counted: of some losses Ray itself knows no end.
+        self.remote = self.ray.remote(_run_job).options(
+            num_cpus=1, max_retries=0, runtime_env={"env_vars": ENVIRONMENT}
+        )
+        self.waiting = deque(range(len(jobs)))
+        self.running: dict[Any, int] = {}
+        self.losses = [0] * len(jobs)
+
+    def results(self, workers: int) -> Iterator[tuple[int, Any]]:
+        given_up: dict[int, Exception] = {}
+        while self.waiting or self.running:
+            while self.waiting and len(self.running) < workers:
+                self.start(self.waiting.popleft())
+            done, _ = self.ray.wait(list(self.running), timeout=POLL_SECONDS)
+            self.tell()
+            for reference in done:
+                index = self.running.pop(reference)
+                try:
+                    error, result = self.ray.get(reference)
+                except self.ray.exceptions.RayError as lost:
+                    self.losses[index] += 1
+                    if self.losses[index] < ATTEMPTS:
+                        self.waiting.appendleft(index)
+                    else:
+                        given_up[index] = lost
+                    continue
+                if error is not None:
+                    raise error
+                yield index, result
+        if given_up:
+            names = ", ".join(name_of(index, self.jobs[index]) for index in sorted(given_up))
+            raise JobFailed(
+                f"lost {ATTEMPTS} times with the worker or its node, most likely for want of memory: {names}; "
+                "use fewer workers or a smaller model"
+            ) from next(iter(given_up.values()))
+
+    def start(self, index: int) -> None:
+        place = self.number, index
+        reference = self.remote.remote(self.task, self.jobs[index], place, [self.context], self.board)
+        self.running[reference] = index
+
+    def tell(self) -> None:
+        """Pass on what the workers have reported since."""
+        with suppress(self.ray.exceptions.RayError):  # progress is not worth a fit
+            for (number, index), text in self.ray.get(self.board.take.remote(), timeout=5).items():
+                if self.on_progress is not None and number == self.number:
+                    self.on_progress(index, json.loads(text))
+
+    def cancel(self) -> None:
+        """End what still runs."""
+        for reference in self.running:
+            with suppress(Exception):  # whatever Ray says of a task that ends meanwhile
+                self.ray.cancel(reference, force=True)
+
+
+class _Board:
+    """Where workers write how far they are: an actor, as they share no disk with the driver."""
+
+    def __init__(self) -> None:
+        self.latest: dict[tuple[int, int], str] = {}
+
+    def tell(self, place: tuple[int, int], text: str) -> None:
+        self.latest[place] = text
+
+    def take(self) -> dict[tuple[int, int], str]:
+        found, self.latest = self.latest, {}
+        return found
+
+
+@lru_cache(maxsize=1)
+def _context_of(reference: Any) -> Any:
+    import ray  # noqa: PLC0415 - needs the extra `ray`
+
+    return ray.get(reference)
+
+
+def _run_job(
+    task: Task[Any, Any, Any], job: Any, place: tuple[int, int], context: list[Any], board: Any
+) -> tuple[Exception | None, Any]:
+    """What a worker does: the result, or the error that the task raised."""
+
+    def report(state: dict[str, Any]) -> None:
+        board.tell.remote(place, json.dumps(state))
+
+    try:
+        with one_thread():
+            return None, task(_context_of(context[0]), job, report)
+    except Exception as error:  # noqa: BLE001 - raised by the driver
+        return sendable(error, name_of(place[1], job)), None
