@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import get_ident
 from typing import BinaryIO
 
 from heldout.check import InputError
@@ -47,7 +48,7 @@ def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], obj
     [b'all of it', b'in pieces']
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{get_ident()}")
     try:
         with temporary.open("wb") as file:
             if callable(content):

@@ -12,6 +12,7 @@ import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -324,7 +325,7 @@ def _check_depth(value: object, level: int = 0) -> None:
 
 def _write_beside(path: Path, data: bytes, *, durable: bool = False) -> Path:
     """Write to a temporary file in the same folder, so that a rename is all that is left to do."""
-    written = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    written = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")
     try:
         with written.open("wb") as file:
             file.write(data)
@@ -375,7 +376,7 @@ def _free(folder: Path) -> str:
 
 
 def _half_written(path: Path) -> list[Path]:
-    pattern = re.compile(re.escape(f".{path.name}.") + r"\d+\.tmp")
+    pattern = re.compile(re.escape(f".{path.name}.") + r"[\d-]+\.tmp")
     return [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]
 
 
