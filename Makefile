@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: install native demo test check sanitize benchmarks clean
+.PHONY: install native demo test test-faults check sanitize benchmarks clean
 
 # Where there is a compiler, the native kernel must build; elsewhere heldout is installed without it.
 export HELDOUT_NATIVE_REQUIRED := $(if $(shell command -v $(CXX)),1)
@@ -27,6 +27,14 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Processes killed, nodes removed, disks filled, 20 times each; their short forms are among the tests. Linux; the disk needs root.
+test-faults: install
+	$(BIN)/python benchmarks/study_faults.py
+	$(BIN)/python -m benchmarks.engine_faults worker
+	$(BIN)/python -m benchmarks.engine_faults node
+	$(BIN)/python -m benchmarks.engine_faults driver
+	$(BIN)/python -m benchmarks.engine_faults disk
 
 check: install
 	$(BIN)/ruff format --check src tests benchmarks

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from heldout.auditing import quick_audit
 from heldout.check import InputError, check_choice
 from heldout.config import Config, TextConfig
+from heldout.large import fit_large, is_large
 from heldout.listener import Listener, Silent
 from heldout.recipe import Recipe
 from heldout.result import Result
@@ -42,12 +43,14 @@ def fit(  # noqa: PLR0913 - the one entry point
     gate: str | None = None,
     test: object = None,
     command: str | None = None,
+    together: bool = False,
 ) -> "Result | TextResult":
     """Fit a regularised LSTM to the series, or the texts, in a table and find out, honestly, what it is worth.
 
     The last part of the time span is sealed. Before it, the recipe and the baselines are fitted and judged on
     walk-forward folds; then all are fitted on everything before the seal, and the sealed rows are scored, once.
     Stop it at any time and call it again with the same arguments: what was finished is not repeated.
+    Parquet that is larger than memory, or a folder of it, is fitted from files: see `heldout.large.fit_large`.
     With a `TextConfig` the table holds texts: see `heldout.text_experiment.fit_texts`.
 
     Parameters
@@ -71,6 +74,8 @@ def fit(  # noqa: PLR0913 - the one entry point
 
     command : str, optional
         What a person typed to get here; recorded for the report. By default the call of this function.
+    together : bool, default False
+        All workers of the engine train each model together, from files, also where the table would fit into memory.
 
     Returns
     -------
@@ -84,7 +89,11 @@ def fit(  # noqa: PLR0913 - the one entry point
     how: dict[str, Any] = {"out": out, "engine": engine, "listener": listener, "rivals": rivals, "gate": gate}
     how |= {"test": test, "command": command}
     if isinstance(config, TextConfig):
+        if together:
+            raise InputError("a model of texts is trained by one worker: leave together out")
         return _fit_texts(source, config, **how)
+    if together or is_large(source):
+        return _fit_large(source, config, **how)
     return _fit_series(source, config, **how)
 
 
@@ -148,6 +157,17 @@ def _fit_series(  # noqa: PLR0913 - the arguments of `fit`
         resolved = replace(config, data=task.data_options, recipe=task.recipe)
         run.save(resolved, model, scores, fits.predictions(columns))
     return result
+
+
+def _fit_large(source: object, config: Config, *, rivals: object, test: object, **how: Any) -> Result:
+    if not isinstance(source, str | Path):
+        raise InputError(
+            "workers that train together read Parquet files: give the path of one, or of a folder of them"
+        )
+    for name, given in (("rivals", rivals), ("test", test)):
+        if given:
+            raise InputError(f"{name} cannot be given with data larger than memory: leave it out")
+    return fit_large(source, config, **how)
 
 
 def _fit_texts(source: object, config: TextConfig, *, test: object, **how: Any) -> "TextResult":

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -63,5 +64,16 @@ def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], obj
         if not isinstance(error, OSError):
             raise
         size = "" if callable(content) else f" ({len(content)} bytes)"
-        why = f"{error.strerror}; what was there before is unchanged"
+        why = f"{error.strerror}; what was there before is unchanged{way_out(error)}"
         raise InputError(f"cannot write {path}{size}: {why}") from error
+
+
+def way_out(error: OSError) -> str:
+    """Give what a sentence about a file that could not be written adds where the disk is full.
+
+    Examples
+    --------
+    >>> way_out(OSError(errno.ENOSPC, "No space left on device"))
+    ': make room there and give the same command again'
+    """
+    return ": make room there and give the same command again" if error.errno == errno.ENOSPC else ""

@@ -13,6 +13,10 @@ class Listener(Protocol):
         """One sentence about the data or a decision."""
         ...
 
+    def stage(self, stage: str, done: int, of: int) -> None:
+        """How far something long beside fits is."""
+        ...
+
     def begin(self, jobs: list[Job]) -> None:
         """The fits that are planned."""
         ...
@@ -31,6 +35,9 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Ignore a sentence."""
+
+    def stage(self, stage: str, done: int, of: int) -> None:
+        """Ignore it."""
 
     def begin(self, jobs: list[Job]) -> None:
         """Ignore the plan."""

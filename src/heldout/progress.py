@@ -48,6 +48,7 @@ class Display:
         self.samples: dict[str, int] = {}  # that train, by fold
         self.running: dict[str, tuple[float, dict[str, Any]]] = {}
         self.spoke = time.monotonic()
+        self.staged = ""
         self.bar = Progress(
             TextColumn("fits"),
             BarColumn(),
@@ -75,6 +76,13 @@ class Display:
     def note(self, text: str) -> None:
         """Show a sentence."""
         self.console.print(f"[dim]·[/dim] {escape(visible(text))}", soft_wrap=True)
+
+    def stage(self, stage: str, done: int, of: int) -> None:
+        """Show how far something long beside fits is."""
+        share = f"{stage}: {100 * done / max(of, 1):.0f} %"
+        self.staged = "" if done >= of else share
+        if not self.console.is_terminal and time.monotonic() - self.spoke > _HEARTBEAT:
+            self._say(share)
 
     def begin(self, jobs: list[Job]) -> None:
         """Take the plan, or what it has grown or shrunk to."""
@@ -131,7 +139,9 @@ class Display:
         table = Table.grid(padding=(0, 2))
         for name, (_, event) in self.running.items():
             table.add_row(f"  {escape(name)}", _losses(event))
-        return Group(self.bar, table) if self.jobs else Group(Table.grid())
+        if self.staged:
+            table.add_row(f"  {self.staged}", "")
+        return Group(self.bar, table) if self.jobs else Group(table)
 
 
 def _score(scores: Mapping[str, Any]) -> str:

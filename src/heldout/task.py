@@ -72,6 +72,24 @@ class Task:
             If the table or the configuration breaks a rule.
         """
         data = read(source, config.data, test=test)
+        return cls.of(data, config, rivals, test_file=_test_file(source, config.data.test, data, test))
+
+    @classmethod
+    def of(
+        cls,
+        data: SeriesData,
+        config: Config,
+        rivals: Mapping[str, Recipe | Baseline] | None = None,
+        *,
+        test_file: str = "none",
+    ) -> "Task":
+        """Decide on series that were read already.
+
+        Raises
+        ------
+        InputError
+            If the configuration breaks a rule.
+        """
         recipe = settle(config.recipe, data)
         assert recipe.lookback is not None
         folds = split(data, recipe, config)
@@ -88,7 +106,7 @@ class Task:
             recipe=recipe,
             folds=folds,
             season=season,
-            rivals={name: _aligned(model, recipe, data) for name, model in rivals.items()},
+            rivals={name: _aligned(model, recipe, data) for name, model in (rivals or {}).items()},
             notes=(
                 *data.notes,
                 *_describe(data, recipe, folds),
@@ -97,7 +115,7 @@ class Task:
                 season_note,
                 *([window] if window else []),
             ),
-            test_file=_test_file(source, config.data.test, data, test),
+            test_file=test_file,
         )
 
     @property

@@ -149,7 +149,10 @@ def test_what_a_killed_driver_left_is_ended_by_the_next():
 
 def connect(address, **environment):
     """What a process says that connects to a cluster."""
-    code = "import sys; from heldout.studies.ray_cluster import open_ray\nwith open_ray(address=sys.argv[1]): print('connected')"
+    code = (
+        "import sys; from heldout.studies.ray_engine import RayEngine\n"
+        "with RayEngine(99, address=sys.argv[1]).kept() as engine: print('connected to', engine.workers, 'CPUs')"
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     shown = subprocess.run(
         [sys.executable, "-c", code, address],
@@ -161,10 +164,11 @@ def connect(address, **environment):
     return shown.stdout + shown.stderr
 
 
-def test_a_cluster_is_opened_by_its_token_alone(engine):
+def test_a_cluster_is_opened_by_its_token_alone_and_no_more_workers_are_asked_for_than_it_has(engine):
     address = sys.modules["ray"].get_runtime_context().gcs_address
     loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    assert "connected" in connect(address, RAY_AUTH_TOKEN_PATH=os.environ["RAY_AUTH_TOKEN_PATH"], **loopback)
+    said = connect(address, RAY_AUTH_TOKEN_PATH=os.environ["RAY_AUTH_TOKEN_PATH"], **loopback)
+    assert "connected to 2 CPUs" in said
     said = connect(address, RAY_AUTH_TOKEN="0" * 64, **loopback)
     assert "cannot be used" in said
     assert "connected" not in said

@@ -111,7 +111,7 @@ def ragged(n=40):
     return rng.normal(size=(n, 9, 2)), rng.integers(0, 2, n), rng.integers(1, 10, n)
 
 
-def loss_without_augmentation(run, batch):
+def loss_without_augmentation(run, batch, _own):
     """What is minimised, written without any of it; for recipes without penalties."""
     said = run.network(
         batch.x, future=batch.future, static=batch.static, lengths=batch.lengths, generator=run.generator
@@ -264,7 +264,7 @@ def test_the_loss_of_mixed_texts_is_that_of_their_mixed_classes():
     run = loop._Run(network, recipe, 0)
     run.generator.manual_seed(3)
     batch = Batch(torch.randint(1, 30, (6, 4)), torch.tensor([0, 1, 2, 0, 1, 2]), lengths=torch.full((6,), 4))
-    found = run.loss(batch)
+    found = run.loss(batch, slice(None))
     partner, share = mixup(torch.zeros(6, 0, 0), batch.y, 1.0, generator=torch.Generator().manual_seed(3)).mix
     said = network(batch.x, lengths=batch.lengths, mix=(partner, share)).forecast[:, 0, 0].log_softmax(1)
     classes = torch.eye(3)[batch.y]

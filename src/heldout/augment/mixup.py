@@ -8,6 +8,8 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
+from heldout.check import InputError
+
 # Samples that each sample is compared with at most for a partner, so that memory grows with the batch, not its square.
 _MOST_PARTNERS = 256
 
@@ -59,6 +61,18 @@ class Augmented(NamedTuple):
     x: Tensor
     y: Tensor
     mix: Mix | None = None
+
+    def part(self, samples: slice) -> "Augmented":
+        """Give some of the samples; where class numbers are mixed there is no part.
+
+        Raises
+        ------
+        InputError
+            If there is a mixture of class numbers.
+        """
+        if self.mix is not None and not self.y.is_floating_point():
+            raise InputError("mixup of classes needs one worker: set mixup=0, or train it alone")
+        return Augmented(self.x[samples], self.y[samples])
 
     def losses(self, loss_of: Callable[[Tensor], Tensor], weight: Tensor | None = None) -> Tensor:
         """The loss of each sample.

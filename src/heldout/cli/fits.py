@@ -1,7 +1,8 @@
 """`where_fits_run`: the options that say where fits run, written once."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter
@@ -80,6 +81,29 @@ class Fits:
         from heldout.studies.ray_engine import RayEngine
 
         return RayEngine(self.workers, address=self.address)
+
+    @property
+    def in_torchrun(self) -> bool:
+        """Whether ``torchrun`` has started this process beside others."""
+        from heldout.training.distributed import in_torchrun
+
+        return in_torchrun()
+
+    @contextmanager
+    def opened(self) -> "Iterator[Engine | None]":
+        """Give the engine, or in a worker of ``torchrun`` None, once the first one is done.
+
+        Yields
+        ------
+        Engine or None
+        """
+        if not self.in_torchrun:
+            yield self.run_on()
+            return
+        from heldout.studies.torchrun import torchrun_engine
+
+        with torchrun_engine() as engine:
+            yield engine
 
     def display(self) -> "Display":
         """Give what shows their progress."""

@@ -38,6 +38,13 @@ def fit(
     settings: "Config | TextConfig",
     out: Out = None,
     fits: Fits = HERE,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--together",
+            help="All workers train each model together, from files: Parquet only, and always so where it is larger than memory.",
+        ),
+    ] = False,
     fail_if_worse_than: Gate = None,
     as_json: Json = False,
 ) -> None:
@@ -49,19 +56,23 @@ def fit(
     """
     from heldout import experiment
 
-    with fits.display() as display:
-        result = experiment.fit(
-            source,
-            settings,
-            out=out,
-            engine=fits.run_on(),
-            listener=display,
-            gate=fail_if_worse_than,
-            command=shlex.join(["heldout", *sys.argv[1:]]),
-        )
-    show(result, as_json=as_json)
-    write_page(result, as_json=as_json)
-    hold_against(result, fail_if_worse_than)
+    with fits.opened() as engine:
+        if engine is None:  # a worker of torchrun, whose part is done
+            return
+        with fits.display() as display:
+            result = experiment.fit(
+                source,
+                settings,
+                out=out,
+                engine=engine,
+                listener=display,
+                gate=fail_if_worse_than,
+                command=shlex.join(["heldout", *sys.argv[1:]]),
+                together=together or fits.in_torchrun,
+            )
+        show(result, as_json=as_json)
+        write_page(result, as_json=as_json)
+        hold_against(result, fail_if_worse_than)
 
 
 def predict(

@@ -150,7 +150,7 @@ class Prepare:
         table: list[NDArray[np.float64]] = []
         clipped, constant = [], []
         for number, name in enumerate(self.columns):
-            x = self._transformed(data, number)[seen]
+            x = self.transformed(data, number)[seen]
             # Series at different levels have bounds of their own; over all, whatever is usual in one series may pass.
             bounds = np.array([robust_bounds(x[of_row == g], recipe.outliers) for g in series])
             if not self.groups:
@@ -208,7 +208,7 @@ class Prepare:
         inputs = np.empty((data.n_rows, n_inputs), np.float32)
         level = np.empty((data.n_rows, self.n_targets))
         for number, name in enumerate(self.columns):
-            x = self._transformed(data, number).clip(low[:, number], high[:, number])
+            x = self.transformed(data, number).clip(low[:, number], high[:, number])
             x = (x - center[:, number]) / width[:, number]
             _check_float32(x, name, data)
             inputs[:, number] = x
@@ -227,7 +227,7 @@ class Prepare:
             differenced=torch.tensor([is_differenced(name) for name in self.transforms[: self.n_targets]]),
             future=tensor[:, first_future : len(self.columns)] if self.n_future else None,
             static=self._static(data),
-            series=torch.from_numpy(data.series_of_row.copy()) if self.static_names else None,
+            offsets=torch.tensor(data.offsets) if self.static_names else None,
         )
 
     def out_of_bounds(self, data: SeriesData, rows: IntArray, lookback: int) -> list[str]:
@@ -236,7 +236,7 @@ class Prepare:
         low, high, _, _ = self._row_scales(data, window)
         said = []
         for number, name in enumerate(self.columns):
-            x = self._transformed(data, number)[window]
+            x = self.transformed(data, number)[window]
             if count := int(((x < low[:, number]) | (x > high[:, number])).sum()):
                 said.append(
                     f"column {name!r}: {count} values are out of the bounds learned in training and are held there"
@@ -317,8 +317,8 @@ class Prepare:
         level = np.log(known) if is_log(name) else known
         return level / width if is_differenced(name) else (level - center) / width
 
-    def _transformed(self, data: SeriesData, number: int) -> FloatArray:
-        """One column filled, mapped and differenced, over all rows."""
+    def transformed(self, data: SeriesData, number: int) -> FloatArray:
+        """Give column ``number`` of ``columns`` filled, mapped and differenced, over all rows: neither bounded nor scaled."""
         column, name = self.columns[number], self.transforms[number]
         if column not in data.columns:
             raise InputError(f"column {column!r} was there in training and is missing now")
@@ -359,7 +359,7 @@ class Prepare:
         """What `_row_scales` takes for series that were not there in training: no origin lies within their first window."""
         scales = np.zeros((2, len(series), len(self.columns)))
         for number in range(len(self.columns)):
-            x = self._transformed(data, number)
+            x = self.transformed(data, number)
             for row, (start, stop) in enumerate(
                 zip(data.offsets[series], data.offsets[series + 1], strict=True)
             ):

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +44,13 @@ class Batch(NamedTuple):
     static: Tensor | None = None
     lengths: Tensor | None = None
     weight: Tensor | None = None
+
+    def part(self, samples: slice) -> "Batch":
+        """Give some of the samples."""
+        fields: dict[str, Any] = {
+            name: None if value is None else value[samples] for name, value in self._asdict().items()
+        }
+        return self._replace(**fields)
 
 
 class Source(ABC):
@@ -93,9 +100,9 @@ class Windows(Source):
     future : Tensor of shape (n_rows, C) or None
         Covariates known ahead.
     static : Tensor of shape (n_series, P) or None
-        Static covariates; ``series`` maps rows to them.
-    series : Tensor of shape (n_rows,) or None
-        The number of each row's series.
+        Static covariates; ``offsets`` maps rows to them.
+    offsets : Tensor of shape (n_series + 1,), int64, or None
+        Series s holds the rows ``offsets[s]`` to ``offsets[s + 1] - 1``.
     labels_of : Tensor of shape (n_rows,), int64, or None
         The origin whose labels each row is given (`heldout.training.shuffled`); None gives each its own.
     """
@@ -108,7 +115,7 @@ class Windows(Source):
     differenced: Tensor
     future: Tensor | None = None
     static: Tensor | None = None
-    series: Tensor | None = None
+    offsets: Tensor | None = None
     labels_of: Tensor | None = None
 
     @cached_property
@@ -156,7 +163,7 @@ class Windows(Source):
         ahead = rows[:, None] + self.steps
         y = (self.level[ahead] - offset).float() if labelled else torch.empty(0)
         future = self.future[ahead] if self.future is not None else None
-        static = (
-            self.static[self.series[rows]] if self.static is not None and self.series is not None else None
-        )
+        static = None
+        if self.static is not None and self.offsets is not None:
+            static = self.static[torch.searchsorted(self.offsets, rows, right=True) - 1]
         return Batch(x=x, y=y, offset=offset, scale=scale, future=future, static=static)

@@ -303,7 +303,7 @@ class LSTM(nn.LSTM):
             x = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
             x = drop(x, self._rate("output_dropout"), x.shape[1:], generator)
             if layer < self.num_layers - 1:
-                x = drop(x, self._rate("dropout"), x.shape, generator)
+                x = drop(x, self._rate("dropout"), x.shape, generator, batch=1)
         return x, (
             torch.stack(last_h),
             torch.stack(last_c),
@@ -314,19 +314,19 @@ class LSTM(nn.LSTM):
     ) -> tuple[list[Tensor], dict[str, Any]]:
         """Give one direction's weights, some dropped, and the masks that the kernel is to apply."""
         weight_ih, weight_hh, *rest = weights
-        weight_hh = drop(weight_hh, self._rate("weight_dropout"), weight_hh.shape, generator)
+        weight_hh = drop(weight_hh, self._rate("weight_dropout"), weight_hh.shape, generator, batch=None)
         masks: dict[str, Any] = {}
         h, _ = state
         if rate := self._rate("recurrent_dropout"):
             if self.recurrent_mask == "batch":  # W (m * h) is (W * m) h where all sequences share m
-                weight_hh = drop(weight_hh, rate, weight_hh.shape[1:], generator)
+                weight_hh = drop(weight_hh, rate, weight_hh.shape[1:], generator, batch=None)
             else:
                 masks["recurrent_mask"] = keep(rate, h.shape, h, generator)
         if any(self.zoneout):
             masks["zoneout"] = self.zoneout
             if self.training:
                 masks["zoneout"] = tuple(
-                    draw(rate, (n_steps, *old.shape), old, generator)
+                    draw(rate, (n_steps, *old.shape), old, generator, batch=1)
                     for rate, old in zip(self.zoneout, state, strict=True)
                 )
         return [weight_ih, weight_hh, *rest], masks

@@ -101,7 +101,8 @@ class TextNetwork(nn.Module):
         """Give the vectors of words (B, T) as (B, T, E); in training whole words of the vocabulary are dropped."""
         vectors = embedding(words, self.embedding.weight, padding_idx=PAD, sparse=True)
         if self.training and self.embedding_dropout:
-            kept = keep(self.embedding_dropout, (self.embedding.num_embeddings,), vectors, generator)
+            words_kept = (self.embedding.num_embeddings,)
+            kept = keep(self.embedding_dropout, words_kept, vectors, generator, batch=None)
             vectors = vectors * kept[words][:, :, None]
         return vectors
 

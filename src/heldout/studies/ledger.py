@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -329,9 +330,16 @@ class Ledger:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise InputError(f"{self.path}: {error}") from error
+            raise InputError(f"{self.path}: {self._full(error) or error}") from error
         except sqlite3.DatabaseError as error:
             raise InputError(f"{self.path}: {error}; move it away or name another run directory") from error
+
+    def _full(self, error: sqlite3.OperationalError) -> str:
+        """The way out of a full disk, if that is what it says: of one without any room, not in so many words."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        none = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self.path.parent).free < 1 << 16
+        said = "the disk is full: make room there and give the same command again, nothing is lost"
+        return said if code == sqlite3.SQLITE_FULL or none else ""
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

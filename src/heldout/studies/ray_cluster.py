@@ -78,6 +78,9 @@ def open_ray(*, address: str | None = None, workers: int | None = None) -> Itera
             where |= {"_temp_dir": str(folder / "ray")}
             # Where Ray was imported before, it has read this setting already.
             stack.enter_context(patch.object(ray._private.ray_constants, "ENABLE_RAY_CLUSTER", new=False))
+        # What this process has read of mode and token before is not for this cluster.
+        ray._raylet.Config.initialize("")
+        ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
         stack.callback(ray.shutdown)
         try:
             ray.init(**where, configure_logging=False, log_to_driver=False)
@@ -144,12 +147,15 @@ def _lives(process: int) -> bool:
 
 
 def _processes_of(folder: Path) -> list[int]:
-    """Processes that were started with files of a folder, by their command line or environment."""
-    found = []
+    """Processes that were started with files of a folder, or have one open: a title that Ray gives may hide the first."""
+    found, inside = [], f"{folder}{os.sep}"
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             said = (place / "cmdline").read_bytes() + (place / "environ").read_bytes()
-            if os.fsencode(f"{folder}{os.sep}") in said and int(place.name) != os.getpid():
+            opened = (str(entry.readlink()) for entry in (place / "fd").iterdir())
+            if int(place.name) != os.getpid() and (
+                os.fsencode(inside) in said or any(name.startswith(inside) for name in opened)
+            ):
                 found.append(int(place.name))
     return found
 

@@ -1,10 +1,14 @@
 """`RayEngine`: the jobs of a plan on Ray, on this machine or on the nodes of a cluster."""
 
+import hashlib
 import json
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self
 
 import loky
@@ -65,7 +69,8 @@ class RayEngine:
             yield self
             return
         with open_ray(address=self.address, workers=self.workers) as ray:
-            self.workers = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            most = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            self.workers = min(self.workers or most, most)  # those that train together wait for each other
             self._open = _Open(ray)
             try:
                 yield self
@@ -121,7 +126,7 @@ class _Round:
         self.task, self.jobs, self.context = task, jobs, to.place(context)
         self.on_progress = on_progress
         to.rounds += 1
-        self.number = to.rounds
+        self.number, self.folder = to.rounds, str(Path.cwd())
         # Lost jobs are started again from here, where they are counted: of some losses Ray itself knows no end.
         self.remote = self.ray.remote(_run_job).options(
             num_cpus=1, max_retries=0, runtime_env={"env_vars": ENVIRONMENT}
@@ -129,45 +134,67 @@ class _Round:
         self.waiting = deque(range(len(jobs)))
         self.running: dict[Any, int] = {}
         self.losses = [0] * len(jobs)
+        self.given_up: dict[int, Exception] = {}
+        self.error: Exception | None = None
+        self.asked: Any = None
 
     def results(self, workers: int) -> Iterator[tuple[int, Any]]:
-        given_up: dict[int, Exception] = {}
-        while self.waiting or self.running:
-            while self.waiting and len(self.running) < workers:
+        finished: list[tuple[int, Any]] = []
+        while True:
+            # Workers get their next job before the caller gets the results: he may take his time.
+            while self.waiting and len(self.running) < workers and self.error is None:
                 self.start(self.waiting.popleft())
-            done, _ = self.ray.wait(list(self.running), timeout=POLL_SECONDS)
             self.tell()
-            for reference in done:
-                index = self.running.pop(reference)
-                try:
-                    error, result = self.ray.get(reference)
-                except self.ray.exceptions.RayError as lost:
-                    self.losses[index] += 1
-                    if self.losses[index] < ATTEMPTS:
-                        self.waiting.appendleft(index)
-                    else:
-                        given_up[index] = lost
-                    continue
-                if error is not None:
-                    raise error
-                yield index, result
-        if given_up:
-            names = ", ".join(name_of(index, self.jobs[index]) for index in sorted(given_up))
+            yield from finished
+            if self.error is not None:
+                raise self.error
+            if not self.running:
+                break
+            done, _ = self.ray.wait(list(self.running), timeout=POLL_SECONDS)
+            finished = [result for reference in done for result in self.collect(reference)]
+        if self.given_up:
+            names = ", ".join(name_of(index, self.jobs[index]) for index in sorted(self.given_up))
             raise JobFailed(
                 f"lost {ATTEMPTS} times with the worker or its node, most likely for want of memory: {names}; "
                 "use fewer workers or a smaller model"
-            ) from next(iter(given_up.values()))
+            ) from next(iter(self.given_up.values()))
 
     def start(self, index: int) -> None:
         place = self.number, index
-        reference = self.remote.remote(self.task, self.jobs[index], place, [self.context], self.board)
+        reference = self.remote.remote(
+            self.task, self.jobs[index], place, self.folder, [self.context], self.board
+        )
         self.running[reference] = index
 
+    def collect(self, reference: Any) -> Iterator[tuple[int, Any]]:
+        """Give the result of a job that ended, and pass on what it reported last."""
+        index = self.running.pop(reference)
+        try:
+            error, result, said = self.ray.get(reference)
+        except self.ray.exceptions.RayError as lost:
+            self.losses[index] += 1
+            if self.losses[index] < ATTEMPTS:
+                self.waiting.appendleft(index)
+            else:
+                self.given_up[index] = lost
+            return
+        if said is not None and self.on_progress is not None:
+            self.on_progress(index, json.loads(said))
+        if error is None:
+            yield index, result
+        else:
+            self.error = error
+
     def tell(self) -> None:
-        """Pass on what the workers have reported since."""
+        """Pass on what running jobs have reported since; never wait for it, for the board may be lost with its node."""
+        if self.asked is None:
+            self.asked = self.board.take.remote()
+        if not self.ray.wait([self.asked], timeout=0)[0]:
+            return
+        asked, self.asked, running = self.asked, None, set(self.running.values())
         with suppress(self.ray.exceptions.RayError):  # progress is not worth a fit
-            for (number, index), text in self.ray.get(self.board.take.remote(), timeout=5).items():
-                if self.on_progress is not None and number == self.number:
+            for (number, index), text in self.ray.get(asked).items():
+                if self.on_progress is not None and number == self.number and index in running:
                     self.on_progress(index, json.loads(text))
 
     def cancel(self) -> None:
@@ -195,19 +222,43 @@ class _Board:
 def _context_of(reference: Any) -> Any:
     import ray  # noqa: PLC0415 - needs the extra `ray`
 
-    return ray.get(reference)
+    context = ray.get(reference)
+    folder = getattr(context, "checkpoints", None)
+    if folder is None or folder.is_dir():
+        return context
+    # The driver's disk is not this node's: what fits leave goes where Ray keeps its own files.
+    node = ray.get_runtime_context()
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    own = Path(node.get_temp_dir(), node.get_session_name(), f"heldout-{name}")
+    (own / "checkpoints").mkdir(parents=True, exist_ok=True)
+    shared = None if context.shared is None else own / "shared"
+    return replace(context, checkpoints=own / "checkpoints", shared=shared)
 
 
 def _run_job(
-    task: Task[Any, Any, Any], job: Any, place: tuple[int, int], context: list[Any], board: Any
-) -> tuple[Exception | None, Any]:
-    """What a worker does: the result, or the error that the task raised."""
+    task: Task[Any, Any, Any],
+    job: Any,
+    place: tuple[int, int],
+    folder: str,
+    context: list[Any],
+    board: Any,
+) -> tuple[Exception | None, Any, str | None]:
+    """What a worker does: the result, or the error that the task raised, and what was reported last."""
+    from ray.exceptions import RayError  # noqa: PLC0415 - needs the extra `ray`
+
+    said: str | None = None
 
     def report(state: dict[str, Any]) -> None:
-        board.tell.remote(place, json.dumps(state))
+        nonlocal said
+        said = json.dumps(state)
+        board.tell.remote(place, said)
 
+    with suppress(OSError):  # where there is that folder, relative paths mean what they mean to the driver
+        os.chdir(folder)
     try:
         with one_thread():
-            return None, task(_context_of(context[0]), job, report)
+            return None, task(_context_of(context[0]), job, report), said
+    except RayError:  # the context was lost with a node: the job was not at fault
+        raise
     except Exception as error:  # noqa: BLE001 - raised by the driver
-        return sendable(error, name_of(place[1], job)), None
+        return sendable(error, name_of(place[1], job)), None, said

@@ -27,7 +27,8 @@ from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.plan import Job, fit_options, plan, run_plan, scores_of, special
 from heldout.studies.scale import Scale, by_moment
 from heldout.training.checkpoint import dump_tensors
-from heldout.training.fit import fit_series
+from heldout.training.fit import SeriesModel, fit_series
+from heldout.training.history import History
 from heldout.training.lags import Baseline, LagWindows, thin
 from heldout.training.settle import settle_scale
 from heldout.training.shared import versions
@@ -134,54 +135,82 @@ def run_job(context: Context, job: Job, report: Callable[[dict[str, Any]], None]
         these and of training samples: ``held_origin``, ``held_loss``, ``train_origin``, ``train_loss``.
     """
     began = time.perf_counter()
-    data = context.data
     parts = _parts(context, job.fold)
-    windows = context.windows()
-    truth = windows.ahead(parts["test"])
-    arrays: dict[str, Any] = {"origin": parts["test"]}
-    history: list[dict[str, Any]] = []
-    model = None
-    scores: dict[str, Any] = {
-        "n_train": len(parts["train"]),
-        "n_valid": len(parts["valid"]),
-        "n_test": len(parts["test"]),
-    }
     if isinstance(job.model, Recipe):
         _check_lookback(context, job.model)
         how = fit_options(context, job)
         fitted, run = fit_series(
-            data, parts["train"], parts["valid"], job.model, report=report, shuffled=job.shuffled, **how
+            context.data,
+            parts["train"],
+            parts["valid"],
+            job.model,
+            report=report,
+            shuffled=job.shuffled,
+            **how,
         )
-        scored = context.scale.of_model(fitted.predict(data, parts["test"]), data, parts["test"])
-        arrays["forecast"] = fitted.point(scored)
-        if job.model.loss == "quantile":
-            arrays["quantiles"] = scored
-        for part, rows in _inside(context, job.fold, parts["train"]).items():
-            said = context.scale.of_model(fitted.point(fitted.predict(data, rows)), data, rows)
-            loss = context.scale.losses(said, windows.ahead(rows))
-            arrays |= {f"{part}_origin": rows, f"{part}_loss": loss}
-        history = run.epochs
-        model = dump_tensors(*fitted.to_file_parts()) if context.keep_models else None
-        scores |= {**scores_of(run), "n_parameters": fitted.n_parameters}
-        if job.shuffled is not None:
-            labels = fitted.prepare.apply(data, fitted.lookback)
-            seen = torch.from_numpy(parts["train"])
-            most = min(len(parts["valid"]), fitted.recipe.valid_samples)  # as of the training loss
-            scores["constant_loss"] = constant_loss(labels, seen, fitted.recipe, most=most)
-    else:
-        arrays["forecast"] = job.model.fit(windows, parts["train"], parts["valid"]).predict(
-            windows, parts["test"]
-        )
-    arrays["loss"] = context.scale.losses(arrays["forecast"], truth)
-    scores[context.scale.metric] = float(by_moment(arrays["loss"], data, parts["test"]).mean())
+        return score_fit(context, job, fitted, run, began=began)
+    windows = context.windows()
+    forecast = job.model.fit(windows, parts["train"], parts["valid"]).predict(windows, parts["test"])
+    seconds = time.perf_counter() - began
+    return _finished(context, job, parts, {"forecast": forecast}, windows, seconds=seconds)
+
+
+def score_fit(context: Context, job: Job, fitted: SeriesModel, run: History, *, began: float) -> Finished:
+    """Score a recipe that was fitted, see `run_job`.
+
+    Parameters
+    ----------
+    context : Context
+        The study.
+    job : Job
+        The fit.
+    fitted : SeriesModel
+        Its model.
+    run : History
+        How it trained.
+    began : float
+        When, in seconds of ``time.perf_counter``.
+    """
+    data, parts, recipe = context.data, _parts(context, job.fold), job.model
+    windows = context.windows()
+    scored = context.scale.of_model(fitted.predict(data, parts["test"]), data, parts["test"])
+    arrays: dict[str, Any] = {"forecast": fitted.point(scored)}
+    if recipe.loss == "quantile":
+        arrays["quantiles"] = scored
+    for part, rows in _inside(context, job.fold, parts["train"]).items():
+        said = context.scale.of_model(fitted.point(fitted.predict(data, rows)), data, rows)
+        loss = context.scale.losses(said, windows.ahead(rows))
+        arrays |= {f"{part}_origin": rows, f"{part}_loss": loss}
+    scores = {**scores_of(run), "n_parameters": fitted.n_parameters}
+    if job.shuffled is not None:
+        labels = fitted.prepare.apply(data, fitted.lookback)
+        seen = torch.from_numpy(parts["train"])
+        most = min(len(parts["valid"]), fitted.recipe.valid_samples)  # as of the training loss
+        scores["constant_loss"] = constant_loss(labels, seen, fitted.recipe, most=most)
+    model = dump_tensors(*fitted.to_file_parts()) if context.keep_models else None
+    found: dict[str, Any] = {"scores": scores, "history": run.epochs, "model": model}
+    return _finished(context, job, parts, arrays, windows, seconds=time.perf_counter() - began, **found)
+
+
+def _finished(
+    context: Context,
+    job: Job,
+    parts: dict[str, IntArray],
+    arrays: dict[str, Any],
+    windows: LagWindows,
+    *,
+    scores: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Finished:
+    counts = {f"n_{name}": len(rows) for name, rows in parts.items()}
+    loss = context.scale.losses(arrays["forecast"], windows.ahead(parts["test"]))
+    mean = float(by_moment(loss, context.data, parts["test"]).mean())
     return Finished(
         name=job.name,
         spec=_inputs(context, job),
-        scores=scores,
-        history=history,
-        arrays=arrays,
-        model=model,
-        seconds=time.perf_counter() - began,
+        scores={**counts, **(scores or {}), context.scale.metric: mean},
+        arrays={"origin": parts["test"], **arrays, "loss": loss},
+        **more,
     )
 
 

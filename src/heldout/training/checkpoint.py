@@ -21,6 +21,7 @@ from safetensors.torch import load as read_safetensors
 from safetensors.torch import save as write_safetensors
 
 from heldout.check import InputError
+from heldout.files import way_out
 
 MAX_HEADER_BYTES = 64 * 2**20
 MAX_FILE_BYTES = 16 * 2**30
@@ -337,7 +338,7 @@ def _write_beside(path: Path, data: bytes, *, durable: bool = False) -> Path:
         if not isinstance(error, OSError):
             raise
         raise InputError(
-            f"{path}: cannot write {len(data)} bytes{_free(path.parent)}: {error.strerror}; what was there before is unchanged"
+            f"{path}: cannot write {len(data)} bytes{_free(path.parent)}: {error.strerror}; what was there before is unchanged{way_out(error)}"
         ) from error
     return written
 
@@ -350,7 +351,7 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         raise InputError(
             f"{target}: cannot move {source.stat().st_size} bytes into place: {error.strerror}; "
-            "what was there before is unchanged"
+            f"what was there before is unchanged{way_out(error)}"
         ) from error
 
 

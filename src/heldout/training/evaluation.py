@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from heldout.base_recipe import BaseRecipe
+from heldout.data.runs import Runs
 from heldout.data.windows import Batch, Source
 from heldout.nn.networks import Network
 from heldout.nn.text import TextNetwork
@@ -77,6 +78,8 @@ def _weighted(losses: Tensor, batch: Batch) -> Tensor:
     return losses if batch.weight is None else losses * batch.weight
 
 
-def spread(rows: Tensor, most: int) -> Tensor:
+def spread(rows: Tensor | Runs, most: int) -> Tensor:
     """Give at most ``most`` of the rows, one from each of as many equal stretches."""
-    return rows[torch.from_numpy(thin(len(rows), most))] if len(rows) > most else rows
+    if isinstance(rows, Tensor) and len(rows) <= most:
+        return rows
+    return rows[torch.from_numpy(thin(len(rows), most))]

@@ -1,7 +1,7 @@
 """A fit: (data, rows to train on, rows to validate on, recipe, seed) to a fitted model and its history. Nothing else goes in."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,11 +18,11 @@ from heldout.training.checkpoint import Checkpoint, ModelFileError, check_kind
 from heldout.training.evaluation import forecast
 from heldout.training.intervals import Conformal, window_spread
 from heldout.training.loop import History, Report, train
-from heldout.training.losses import n_outputs
 from heldout.training.settle import augmentation_of, settle, settle_scale
 from heldout.training.shared import Shared
-from heldout.training.shortcut import shrink, start_from_ridge
+from heldout.training.shortcut import shrink
 from heldout.training.shuffled import shifted_origins
+from heldout.training.start import start_network, task_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,32 +352,11 @@ def fit_series(  # noqa: PLR0913 - each is a part of the fit that the caller alo
     if shuffled is not None:
         origins = shifted_origins(data, (train_rows, valid_rows), recipe.lookback, shuffled)
         windows, shared = replace(windows, labels_of=torch.from_numpy(origins)), None
-    shape = Shape(
-        lookback=recipe.lookback,
-        n_inputs=windows.inputs.shape[1],
-        n_targets=len(data.targets),
-        n_steps=len(data.steps),
-        n_outputs=n_outputs(recipe),
-        n_future=len(data.future),
-        n_static=len(data.static_names),
-    )
-    with torch.random.fork_rng(devices=[]):  # building a module draws from torch's own generator first
-        network = Network(shape, recipe, generator=torch.Generator().manual_seed(seed))
     rows = torch.from_numpy(train_rows), torch.from_numpy(valid_rows)
-    if network.shortcut is not None and recipe.shortcut == "ridge":
-        start_from_ridge(network, windows, *rows, recipe, shared=shared or Shared())
+    network = start_network(data, windows, rows, recipe, seed=seed, shared=shared or Shared())
     history = train(
         network, windows, *rows, recipe, seed=seed, until=until, checkpoint=checkpoint, report=report
     )
     if recipe.shrink and recipe.shortcut == "ridge":
         shrink(network, windows, rows[1], recipe)
-    task = {
-        "targets": list(data.targets),
-        "past": list(data.past),
-        "future": list(data.future),
-        "static": list(data.static_names),
-        "horizon": data.horizon,
-        "last_step_only": data.last_step_only,
-        "frequency": asdict(data.frequency),
-    }
-    return SeriesModel(recipe, prepare, shape, (network,), task), history
+    return SeriesModel(recipe, prepare, network.shape, (network,), task_of(data)), history

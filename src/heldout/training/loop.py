@@ -14,9 +14,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from heldout.augment.mixup import Augmented
+from heldout.augment.series import SeriesAugmentation
 from heldout.base_recipe import BaseRecipe
 from heldout.check import FitError, InputError, check_number
+from heldout.data.runs import Runs
 from heldout.data.windows import Batch, Source
+from heldout.nn.masks import PartGenerator
 from heldout.nn.penalties import (
     activation_penalty,
     l2_penalty,
@@ -26,7 +29,8 @@ from heldout.nn.penalties import (
     weight_groups,
 )
 from heldout.nn.text import TextNetwork
-from heldout.training.checkpoint import Checkpoint
+from heldout.training.checkpoint import Checkpoint, dump_tensors, parse_tensors
+from heldout.training.distributed import ALONE, Ranks
 from heldout.training.evaluation import AnyNetwork, evaluate, scaled, spread
 from heldout.training.history import History as History
 from heldout.training.losses import sample_losses
@@ -40,6 +44,7 @@ from heldout.training.settle import augmentation_of
 from heldout.training.stopping import EarlyStopping
 
 Report = Callable[[dict[str, Any]], None]
+OnStep = Callable[[int, int, float], None]
 
 
 class NonFiniteError(FitError):
@@ -49,14 +54,16 @@ class NonFiniteError(FitError):
 def train(  # noqa: PLR0913 - each is a part of the fit that the caller alone knows
     network: AnyNetwork,
     source: Source,
-    train_rows: Tensor,
-    valid_rows: Tensor,
+    train_rows: Tensor | Runs,
+    valid_rows: Tensor | Runs,
     recipe: BaseRecipe,
     *,
     seed: int = 0,
     until: int | None = None,
     checkpoint: Checkpoint | None = None,
     report: Report | None = None,
+    on_step: OnStep | None = None,
+    ranks: Ranks = ALONE,
 ) -> History:
     """Train a network in place, and leave it with the weights of its best epoch.
 
@@ -66,7 +73,7 @@ def train(  # noqa: PLR0913 - each is a part of the fit that the caller alone kn
         With its starting weights.
     source : Source
         Gives batches by row number.
-    train_rows, valid_rows : Tensor of int64
+    train_rows, valid_rows : Tensor of int64, or Runs
         Samples that train, and samples that decide when to stop. The training loss is evaluated on as many training
         samples, evenly spread, as validation has.
     recipe : Recipe
@@ -80,6 +87,11 @@ def train(  # noqa: PLR0913 - each is a part of the fit that the caller alone kn
         Written after every epoch, read at the start; one that is past ``until`` already is not used.
     report : callable, optional
         Called after every epoch with a small dict.
+    on_step : callable, optional
+        Called after every step with the epoch, the step, and the loss of its batch, penalties included.
+    ranks : Ranks, optional
+        The processes that train together, all of them in this call with the same arguments; each reads its part of every
+        batch. The first writes the checkpoint and reports.
 
     Returns
     -------
@@ -90,11 +102,12 @@ def train(  # noqa: PLR0913 - each is a part of the fit that the caller alone kn
     NonFiniteError
         If a loss or gradient is not finite, before the step that would spoil the weights.
     InputError
-        If the checkpoint belongs to another recipe or seed, or ``until`` is below 0.
+        If the checkpoint belongs to another recipe or seed, or ``until`` is below 0; for mixup on several ranks where it
+        mixes other things than windows.
     """
     recipe = recipe.resolved()
     check_number("until", until or 0, 0, math.inf)
-    run = _Run(network, recipe, seed)
+    run = _Run(network, recipe, seed, ranks, on_step)
     last = recipe.max_epochs if until is None else min(until, recipe.max_epochs)
     epoch = run.restore(checkpoint, last) if checkpoint else 0
     watched = (
@@ -105,11 +118,11 @@ def train(  # noqa: PLR0913 - each is a part of the fit that the caller alone kn
         lr = learning_rate(recipe, epoch)
         if epoch > 0:
             run.train_epoch(source, train_rows, epoch, lr)
-        valid, fitted = (evaluate(run.judged, source, rows, recipe).mean().item() for rows in watched)
+        valid, fitted = (run.mean_loss(source, rows) for rows in watched)
         run.note(epoch, {"epoch": epoch, "train_loss": fitted, "valid_loss": valid, "lr": lr})
         if checkpoint:
             run.save(checkpoint, epoch)
-        if report:
+        if report and ranks.first:
             report(
                 {
                     **run.history.epochs[-1],
@@ -126,8 +139,16 @@ def train(  # noqa: PLR0913 - each is a part of the fit that the caller alone kn
 class _Run:
     """All that changes while a network trains, and its checkpoint."""
 
-    def __init__(self, network: AnyNetwork, recipe: BaseRecipe, seed: int) -> None:
+    def __init__(
+        self,
+        network: AnyNetwork,
+        recipe: BaseRecipe,
+        seed: int,
+        ranks: Ranks = ALONE,
+        on_step: OnStep | None = None,
+    ) -> None:
         self.network, self.recipe, self.seed = network, recipe, seed
+        self.ranks, self.on_step = ranks, on_step
         self.identity = {"recipe": recipe.to_dict(), "seed": seed}
         self.optimizers = make_optimizers(network, recipe)
         self.average = (
@@ -139,12 +160,23 @@ class _Run:
         self.stopping = EarlyStopping.from_recipe(recipe)
         self.history = History()
         self.best: dict[str, Tensor] = {}
-        self.generator = torch.Generator()
+        self.generator = torch.Generator() if ranks.world == 1 else PartGenerator()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.lstm_weights = list(weight_groups(network.lstm).penalised.values())
         self.dense_weights = [layer.weight for layer in (*network.dense, network.head)]
+        # What is drawn for a batch (noise, partners, padding) is drawn for the whole of it.
+        self.reads_all = self.augmentation != SeriesAugmentation() or isinstance(network, TextNetwork)
+        if ranks.world > 1 and self.augmentation.mixup and isinstance(network, TextNetwork):
+            raise InputError("mixup of texts needs one worker: set mixup=0, or train it alone")
 
-    def train_epoch(self, source: Source, rows: Tensor, epoch: int, lr: float) -> None:
+    def mean_loss(self, source: Source, rows: Tensor) -> float:
+        """The loss in evaluation mode, each rank having looked at its part."""
+        losses, own = torch.zeros(len(rows)), self.ranks.part(len(rows))
+        if own.stop > own.start:
+            losses[own] = evaluate(self.judged, source, rows[own], self.recipe)
+        return self.ranks.total(losses).mean().item()
+
+    def train_epoch(self, source: Source, rows: Tensor | Runs, epoch: int, lr: float) -> None:
         """Go once over the samples, or over ``epoch_samples`` of them, in an order of this epoch's own."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -155,14 +187,13 @@ class _Run:
         source, chosen = source.epoch(rows[torch.from_numpy(order)], rng)
         for step, places in enumerate(source.batches(chosen, self.recipe.batch_size, rng)):
             self.generator.manual_seed(_mix(self.seed, epoch, step))
-            self.train_step(source.gather(chosen[places]), f"epoch {epoch}, step {step}")
+            loss = self.train_step(source, chosen[places], f"epoch {epoch}, step {step}")
+            if self.on_step is not None:
+                self.on_step(epoch, step, loss)
 
-    def train_step(self, batch: Batch, where: str) -> None:
-        """One step of the optimiser; nothing is changed if a number is not finite."""
-        recipe, loss = self.recipe, self.loss(batch)
-        for parameter in self.parameters:
-            parameter.grad = None
-        loss.backward()
+    def train_step(self, source: Source, rows: Tensor, where: str) -> float:
+        """One step of the optimiser, and the loss before it; nothing is changed if a number is not finite."""
+        recipe, loss = self.recipe, self.gradients(source, rows)
         norm = clip_gradients(self.parameters, recipe.clip_norm or math.inf)
         if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
             raise NonFiniteError(self._name_fault(loss, where))
@@ -174,11 +205,30 @@ class _Run:
             max_norm_([*self.lstm_weights, *self.dense_weights], recipe.max_norm)
         if self.average is not None:
             self.average.update_parameters(self.network)
+        return loss.item()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """What is minimised: the mean loss of a batch, and the penalties."""
+    def gradients(self, source: Source, rows: Tensor) -> Tensor:
+        """Set the gradients of a batch, and give its loss: with several ranks the sum of what each finds of its part."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        n, own = len(rows), self.ranks.part(len(rows))
+        loss = torch.zeros(())
+        if isinstance(self.generator, PartGenerator):
+            self.generator.part = own.start, own.stop, n
+        if own.stop > own.start:
+            batch = source.gather(rows if self.reads_all else rows[own])
+            loss = self.loss(batch, own if self.reads_all else slice(None))
+            if self.ranks.world > 1:
+                loss = loss * ((own.stop - own.start) / n)
+            loss.backward()
+        return self.ranks.sum_gradients(self.parameters, loss)
+
+    def loss(self, batch: Batch, own: slice) -> Tensor:
+        """What is minimised: the mean loss of this rank's samples of a batch, and the penalties."""
         recipe = self.recipe
         batch, drawn = self.augmented(batch)
+        if self.ranks.world > 1:
+            batch, drawn = batch.part(own), drawn.part(own)
         mixed = {"mix": drawn.mix} if isinstance(self.network, TextNetwork) else {}
         output = self.network(
             batch.x,
@@ -271,11 +321,15 @@ class _Run:
             "best_epoch": self.history.best_epoch,
             "stopping": [watch.best if math.isfinite(watch.best) else None, watch.best_epoch, watch.stop],
         }
-        checkpoint.save(tensors, metadata)
+        if self.ranks.first:
+            checkpoint.save(tensors, metadata)
 
     def restore(self, checkpoint: Checkpoint, last: int) -> int:
         """Go back to the last epoch written and give the number of the next; 0 if there is none, or it is later than wanted."""
-        loaded = checkpoint.load()
+        loaded = checkpoint.load() if self.ranks.first else None
+        if self.ranks.world > 1:  # the others may not see its disk
+            data = self.ranks.of_first(b"" if loaded is None else dump_tensors(*loaded))
+            loaded = parse_tensors(data) if data else None
         if loaded is None:
             return 0
         tensors, metadata = loaded

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heldout.data.runs import Runs
 from heldout.data.series import FloatArray
 from heldout.data.windows import Windows
 from heldout.nn.networks import Network, Shortcut
@@ -25,7 +26,7 @@ def start_from_ridge(
     valid_rows: Tensor,
     recipe: Recipe,
     *,
-    shared: Shared,
+    shared: Shared | None = None,
 ) -> None:
     """Set the shortcut to the ridge solution on the training rows; it is then held fixed.
 
@@ -41,8 +42,8 @@ def start_from_ridge(
         Origins.
     recipe : Recipe
         ``loss``, ``quantiles``.
-    shared : Shared
-        May hold the solution of another fit to the same windows, of whatever size and seed.
+    shared : Shared, optional
+        May hold the solution of another fit to the same windows, of whatever size and seed; it reads all of them to find that.
     """
     shortcut, shape = network.shortcut, network.shape
     assert shortcut is not None
@@ -50,8 +51,12 @@ def start_from_ridge(
 
     def solve() -> Parts:
         _solve(network, windows, (train_rows, valid_rows), quantiles)
+        shortcut.requires_grad_(False)
         return {name: value.numpy() for name, value in shortcut.state_dict().items()}, {}
 
+    if shared is None:
+        solve()
+        return
     about = [network.shared, shape._asdict(), windows.lookback, windows.window_norm, quantiles]
     seen = (windows.inputs, windows.level, windows.steps, windows.differenced, train_rows, valid_rows)
     found, _ = shared.get(key_of("ridge start", about, *seen), solve)
@@ -101,7 +106,7 @@ def _features_and_labels(
             yield features[place, :, which].double().numpy(), y[:, :, target].double().numpy()
 
 
-def shrink(network: Network, windows: Windows, valid_rows: Tensor, recipe: Recipe) -> None:
+def shrink(network: Network, windows: Windows, valid_rows: Tensor | Runs, recipe: Recipe) -> None:
     """Keep half of what the LSTM adds to its shortcut, unless all of it is better by more than one standard error.
 
     The error is that of means over blocks of the validation rows: neighbours share most of their window.
@@ -112,7 +117,7 @@ def shrink(network: Network, windows: Windows, valid_rows: Tensor, recipe: Recip
         Trained, with a shortcut; its gain is set.
     windows : Windows
         The prepared series.
-    valid_rows : Tensor of int64
+    valid_rows : Tensor of int64, or Runs
         Origins.
     recipe : Recipe
         ``valid_samples`` and the loss.
