@@ -13,13 +13,14 @@ import polars as pl
 import psutil
 import pytest
 
+from heldout import large
 from heldout.check import InputError
 from heldout.config import Config
+from heldout.data.mapped import write_windows
 from heldout.experiment import fit
 from heldout.large import SAMPLE_ROWS, is_large
 from heldout.recipe import Recipe
 from heldout.studies.engine import InlineEngine, LocalEngine
-from heldout.training.distributed import only_here
 
 N_SERIES, N_ROWS = 6, 160
 
@@ -115,7 +116,7 @@ def test_under_torchrun_a_killed_worker_is_started_again_and_the_model_is_that_o
             [*command, "--config", str(tmp_path / "config.toml")],
             stdout=log,
             stderr=log,
-            env=os.environ | only_here() | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
         while run.poll() is None and not list((tmp_path / "torchrun" / "checkpoints").glob("*.safetensors")):
             time.sleep(0.01)
@@ -126,9 +127,61 @@ def test_under_torchrun_a_killed_worker_is_started_again_and_the_model_is_that_o
     assert models[0] == models[1]
 
 
+def test_interrupted_once_the_windows_are_written_it_goes_on(
+    file: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        write_windows(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(large, "write_windows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(file, config, out=tmp_path / "run", engine=InlineEngine(), together=True)
+    monkeypatch.undo()
+    assert fit(file, config, out=tmp_path / "run", engine=InlineEngine(), together=True).looks == 1
+
+
+def test_series_that_begin_before_those_of_the_sample_train_too(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large, "SAMPLE_ROWS", 2 * N_ROWS)
+    late = pl.col("series").is_in(["s1", "s4"])
+    frame = panel().with_columns(
+        time=pl.when(late).then(pl.col("time").dt.offset_by("100d")).otherwise("time")
+    )
+    frame.write_parquet(tmp_path / "late.parquet")
+    found = fit(tmp_path / "late.parquet", config, out=tmp_path / "run", engine=InlineEngine(), together=True)
+    assert f"{2 * N_ROWS} rows of 2 series, evenly picked" in found.notes[-1]
+    trained = int(found.notes[-1].split("trained on ")[1].split(" windows, by")[0].replace(",", ""))
+    assert trained > 4 * (N_ROWS - 60)
+
+
+def test_no_logarithm_is_taken_where_a_series_outside_the_sample_has_none(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large, "SAMPLE_ROWS", 2 * N_ROWS)
+    grown = (
+        pl.col("y").cum_sum().over("series").mul(0.05).add(pl.int_range(pl.len()).over("series") * 0.03).exp()
+    )
+    frame = panel().with_columns(y=grown)
+    frame.write_parquet(tmp_path / "grown.parquet")
+    frame[N_ROWS // 2, "y"] = 0.0  # of s0, which is not in the sample
+    frame.write_parquet(tmp_path / "zero.parquet")
+    notes = {}
+    for name in ("grown", "zero"):
+        out = tmp_path / name
+        notes[name] = " ".join(
+            fit(f"{out}.parquet", config, out=out, engine=InlineEngine(), together=True).notes
+        )
+    assert "transform of y: log" in notes["grown"]
+    assert "for it is 0 in a series outside the sample" not in notes["grown"]
+    assert "for it is 0 in a series outside the sample" in notes["zero"]
+
+
 @pytest.mark.parametrize(
     ("changes", "how", "message"),
     [
+        ({"mc_dropout": 20, "regularization": 0}, {}, "mc_dropout needs a rate above 0"),
         (
             {"n_folds": 2},
             {},

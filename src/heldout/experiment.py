@@ -89,11 +89,9 @@ def fit(  # noqa: PLR0913 - the one entry point
     how: dict[str, Any] = {"out": out, "engine": engine, "listener": listener, "rivals": rivals, "gate": gate}
     how |= {"test": test, "command": command}
     if isinstance(config, TextConfig):
-        if together:
-            raise InputError("a model of texts is trained by one worker: leave together out")
-        return _fit_texts(source, config, **how)
+        return _fit_texts(source, config, large=together or is_large(source, texts=True), **how)
     if together or is_large(source):
-        return _fit_large(source, config, **how)
+        return fit_large(_path(source), config, **_but_for_files(how))
     return _fit_series(source, config, **how)
 
 
@@ -159,25 +157,33 @@ def _fit_series(  # noqa: PLR0913 - the arguments of `fit`
     return result
 
 
-def _fit_large(source: object, config: Config, *, rivals: object, test: object, **how: Any) -> Result:
-    if not isinstance(source, str | Path):
-        raise InputError(
-            "workers that train together read Parquet files: give the path of one, or of a folder of them"
-        )
-    for name, given in (("rivals", rivals), ("test", test)):
-        if given:
-            raise InputError(f"{name} cannot be given with data larger than memory: leave it out")
-    return fit_large(source, config, **how)
-
-
-def _fit_texts(source: object, config: TextConfig, *, test: object, **how: Any) -> "TextResult":
+def _fit_texts(source: object, config: TextConfig, *, large: bool, **how: Any) -> "TextResult":
     try:
+        from heldout.large_texts import fit_large_texts  # noqa: PLC0415 - needs the extra `text`
         from heldout.text_experiment import fit_texts  # noqa: PLC0415 - needs the extra `text`
     except ModuleNotFoundError as error:
         if error.name not in ("tokenizers", "datasketch"):
             raise
         raise InputError(f"texts need the package {error.name}: pip install 'heldout[text]'") from error
-    return fit_texts(source, config, test=test, **how)
+    if large:
+        return fit_large_texts(_path(source), config, **_but_for_files(how))
+    return fit_texts(source, config, **how)
+
+
+def _path(source: object) -> str | Path:
+    if not isinstance(source, str | Path):
+        raise InputError(
+            "workers that train together read Parquet files: give the path of one, or of a folder of them"
+        )
+    return source
+
+
+def _but_for_files(how: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `fit` that are taken where the data lie in files."""
+    for name in ("rivals", "test"):
+        if how[name]:
+            raise InputError(f"{name} cannot be given with data larger than memory: leave it out")
+    return {name: value for name, value in how.items() if name not in ("rivals", "test")}
 
 
 def _overfit(task: Task, context: Context, inside: list[Finished]) -> dict[str, Any]:

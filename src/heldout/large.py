@@ -5,12 +5,13 @@ cache -> split by time -> prepare in passes -> windows in files -> train togethe
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from psutil import virtual_memory
 
@@ -18,34 +19,34 @@ from heldout.auditing import quick_audit
 from heldout.check import InputError, check_choice
 from heldout.config import Config
 from heldout.data.cache import SeriesCache, open_cache
-from heldout.data.mapped import are_written, open_windows, write_windows
+from heldout.data.mapped import open_windows, prepared_by, write_windows
 from heldout.data.prepare import Prepare
 from heldout.data.prepare_blocks import fit_blocks
 from heldout.data.runs import Runs
 from heldout.data.series import IntArray, SeriesData
 from heldout.data.splits import Fold
-from heldout.data.transforms import choose_transforms
+from heldout.data.transforms import WITHOUT_LOG, choose_transforms
+from heldout.large_fit import LargeFits, cache_folder
 from heldout.listener import Listener, Silent
+from heldout.plots.values import plural
 from heldout.result import HELDOUT, Result
 from heldout.runs import Run, environment
 from heldout.scoring import Fits
 from heldout.seal import take_look
-from heldout.studies.engine import Engine, LocalEngine, workers_of
+from heldout.studies.engine import Engine, LocalEngine
 from heldout.studies.ledger import Finished, Ledger
-from heldout.studies.plan import Job, checkpoint_of, end_study, run_plan
+from heldout.studies.plan import Job, end_study, run_plan
 from heldout.studies.study import Context, job_key, make_context, score_fit
-from heldout.studies.together import SharedFit, train_together
 from heldout.summary import describe_data
 from heldout.task import Task
-from heldout.training.checkpoint import dump_tensors
 from heldout.training.fit import SeriesModel
+from heldout.training.intervals import check_masks
 from heldout.training.shortcut import shrink
-from heldout.training.start import start_network, task_of
+from heldout.training.start import empty_network, start_network, task_of
 
 SAMPLE_ROWS = 300_000
 """Rows of the series, evenly picked, on which the split is decided, baselines are fitted and everything is scored."""
 _BLOCK_ROWS = 500_000
-_CACHES = ".cache"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,13 +60,15 @@ class _Context(Context):
         return hashlib.sha256(f"{self.whole} {job_key(self, job)}".encode()).hexdigest()
 
 
-def is_large(source: object) -> bool:
+def is_large(source: object, *, texts: bool = False) -> bool:
     """Whether a table is fitted from files rather than memory: a folder, or Parquet whose numbers fill an eighth of the memory.
 
     Parameters
     ----------
     source : object
         What `heldout.experiment.fit` is given.
+    texts : bool, default False
+        It holds texts: then a file of a sixteenth of the memory is large, for they are compressed in it, and kept as numbers too.
     """
     if not isinstance(source, str | Path):
         return False
@@ -76,6 +79,8 @@ def is_large(source: object) -> bool:
         with path.open("rb") as file:
             if file.read(4) != b"PAR1":
                 return False
+        if texts:
+            return path.stat().st_size > virtual_memory().total / 16
         lazy = pl.scan_parquet(path)
         cells = lazy.select(pl.len()).collect().item() * len(lazy.collect_schema())
     except (OSError, pl.exceptions.PolarsError):
@@ -123,14 +128,16 @@ def fit_large(
             f"what is fitted from files is fitted once and judged on the sealed test, got n_folds={config.study.n_folds}: leave it out"
         )
     cache = _open(source, config, out, listener)
-    task = Task.of(cache.sample(SAMPLE_ROWS), replace(config, study=replace(config.study, n_folds=0)))
+    task = _task(cache, replace(config, study=replace(config.study, n_folds=0)))
     for text in task.notes:
         listener.note(text)
     audited = quick_audit(task, listener=listener)
     if gate is not None:
         check_choice("--fail-if-worse-than", gate, list(task.candidates))
+    if config.study.mc_dropout:
+        check_masks(task.recipe)
     with (
-        Run.open(config, cache.fingerprint, out=out, options={"large": True}) as run,
+        Run.open(config, cache.fingerprint, out=out) as run,
         Ledger(run.ledger_path) as ledger,
         engine.kept() as held,
     ):
@@ -139,13 +146,10 @@ def fit_large(
         looks = take_look(run, ledger, task.data, sealed)
         jobs = task.jobs()
         listener.begin(jobs)
-        fit = _Fit(cache, task, context, ledger, held, listener)
-        said = fit.train([job for job in jobs if job.candidate == HELDOUT])
-
-        def finished(job: Job, result: Finished, was_there: bool) -> None:  # noqa: FBT001 - the listener's signature
-            listener.finished(job, result, was_there and job.name not in fit.trained)
-
-        told: dict[str, Any] = {"on_progress": listener.epoch, "on_finished": finished}
+        fits_of_all = _SeriesFits(cache, task, context, ledger, held, listener)
+        fits_of_all.train([job for job in jobs if job.candidate == HELDOUT])
+        said = fits_of_all.describe()
+        told: dict[str, Any] = {"on_progress": listener.epoch, "on_finished": fits_of_all.finished}
         results = run_plan(context, jobs, ledger, engine=held, **told)
         fits = Fits(jobs, results, context, task.folds, task.config.study)
         model = fits.final_model()
@@ -166,6 +170,21 @@ def fit_large(
     return result
 
 
+def _task(cache: SeriesCache, config: Config) -> Task:
+    """What is decided on the sample, but for a logarithm that series outside of it do not have."""
+    sample = cache.sample(SAMPLE_ROWS)
+    task = Task.of(sample, config)
+    found = task.recipe.transform
+    lows = {name: cache.lows[cache.columns.index(name)] for name in cache.targets}
+    name = min(lows, key=lambda target: lows[target])
+    if config.recipe.transform != "auto" or found not in WITHOUT_LOG or lows[name] > 0:
+        return task
+    other = WITHOUT_LOG[found]
+    task = Task.of(sample, replace(config, recipe=replace(config.recipe, transform=other)))
+    why = f"transform of {name}: {other} in place of {found}, for it is {lows[name]:g} in a series outside the sample"
+    return replace(task, notes=(*task.notes, why))
+
+
 def _scores(task: Task, fits: Fits, result: Result) -> dict[str, Any]:
     assert result.model is not None
     return result.to_dict() | {
@@ -178,11 +197,8 @@ def _scores(task: Task, fits: Fits, result: Result) -> dict[str, Any]:
 
 
 def _open(source: str | Path, config: Config, out: str | Path | None, listener: Listener) -> SeriesCache:
-    """The cache of these files and options, beside the run directory."""
     options = {name: value for name, value in vars(config.data).items() if name != "encoding"}
-    name = hashlib.sha256(f"{Path(source).resolve()} {sorted(options.items())}".encode()).hexdigest()[:12]
-    runs = Path(out).absolute().parent if out is not None else Path("runs")
-    folder = runs / _CACHES / f"{Path(source).stem}-{name}"
+    folder = cache_folder(source, options, out)
     return open_cache(source, folder, **options, progress=lambda state: listener.stage(**state))
 
 
@@ -195,8 +211,15 @@ def _context(task: Task, cache: SeriesCache, run: Run) -> _Context:
     return _Context(**fields, whole=cache.fingerprint)
 
 
-class _Fit:
-    """One recipe, trained on all series, once per seed."""
+def _from_the_start(fold: Fold, cache: SeriesCache) -> Fold:
+    """A fold cut on some of the series, with what the others have before these begin."""
+    return replace(fold, train=replace(fold.train, start=int(cache.time.min())))
+
+
+class _SeriesFits(LargeFits):
+    """One recipe, trained on the windows of all series."""
+
+    context: _Context
 
     def __init__(
         self,
@@ -207,56 +230,33 @@ class _Fit:
         engine: Engine,
         listener: Listener,
     ) -> None:
-        self.cache, self.task, self.context = cache, task, context
-        self.ledger, self.engine, self.listener = ledger, engine, listener
-        self.fold: Fold = task.folds[-1]
+        super().__init__(context, ledger, engine, listener)
+        self.cache, self.task = cache, task
+        self.fold = _from_the_start(task.folds[-1], cache)
         self.folder = context.checkpoints / "windows"
-        self.trained: set[str] = set()
 
-    def train(self, jobs: list[Job]) -> str:
-        """Train what the ledger does not hold, and say what on."""
-        workers = workers_of(self.engine)
-        rows = self._rows()
-        for job in jobs:
-            key = self.context.key(job)
-            if self.ledger.get(key) is None:
-                self.ledger.record(key, "started", job.name)
-                self.ledger.add(key, self._fit(job, rows, workers))
-                checkpoint_of(self.context, job).clear()
-                self.trained.add(job.name)
+    def describe(self) -> str:
+        """Say what the model was trained on."""
         cache, data = self.cache, self.context.data
+        ends = np.searchsorted(self.rows[0].starts, cache.offsets)
+        trained = int((np.diff(ends) > 0).sum())
+        of = "" if trained == len(cache.ids) else f" of {trained:,} of them"
         return (
-            f"{cache.n_rows:,} rows of {len(cache.ids):,} series: the model was trained on {len(rows[0]):,} windows, by "
-            f"{workers} worker{'s' * (workers > 1)} together; {data.n_rows:,} rows of {len(data.ids):,} series, evenly picked, "
+            f"{cache.n_rows:,} rows of {len(cache.ids):,} series: the model was trained on {len(self.rows[0]):,} windows{of}, by "
+            f"{plural(self.workers, 'worker')} together; {data.n_rows:,} rows of {len(data.ids):,} series, evenly picked, "
             "decided on the split, fitted the baselines and are the sealed test"
         )
 
-    def _fit(self, job: Job, rows: tuple[Runs, Runs], workers: int) -> Finished:
-        began = time.perf_counter()
-        recipe = job.model
-        prepare = self._prepare()
+    def fit(self, job: Job, began: float) -> Finished:
+        """Fit and score one job."""
+        recipe, prepare = job.model, self._prepare()
         windows = open_windows(self.folder)
-        network = start_network(self.context.data, windows, rows, recipe, seed=job.random_seed)
-        shared = SharedFit(
-            recipe=recipe,
-            shape=network.shape,
-            start=dump_tensors(network.state_dict(), {}),
-            windows=self.folder.absolute(),
-            rows=rows,
-            seed=job.random_seed,
-            checkpoint=checkpoint_of(self.context, job).path.absolute(),
-        )
-        weights, history = train_together(
-            shared,
-            workers,
-            self.engine,
-            here=getattr(self.engine, "address", None) is None,
-            on_progress=lambda _, event: self.listener.epoch(job, event),
-            on_lost=self.listener.note,
-        )
-        network.load_state_dict(weights)
+        network = start_network(self.context.data, windows, self.rows, recipe, seed=job.random_seed)
+        empty = partial(empty_network, network.shape, recipe, job.random_seed)
+        source = partial(open_windows, self.folder.absolute())
+        history = self.together(job, recipe, network, self.rows, empty=empty, source=source)
         if recipe.shrink and recipe.shortcut == "ridge":
-            shrink(network, windows, rows[1], recipe)
+            shrink(network, windows, self.rows[1], recipe)
         network.eval()
         model = SeriesModel(recipe, prepare, network.shape, (network,), task_of(self.context.data))
         return score_fit(self.context, job, model, history, began=began)
@@ -268,7 +268,8 @@ class _Fit:
             self.cache.release()
             yield data, part(data)
 
-    def _rows(self) -> tuple[Runs, Runs]:
+    @cached_property
+    def rows(self) -> tuple[Runs, Runs]:
         """Origins that train, and that say when to stop."""
         lookback = self.context.lookback
         train, valid, before = [], [], 0
@@ -281,11 +282,11 @@ class _Fit:
 
     def _prepare(self) -> Prepare:
         """What is learned from the training rows, and the windows in files; both are kept until the run is done."""
-        recipe, lookback, path = self.task.recipe, self.context.lookback, self.folder / "prepare.json"
+        recipe, lookback = self.task.recipe, self.context.lookback
         key = f"{self.cache.fingerprint} {json.dumps([recipe.to_dict(), asdict(self.fold)], sort_keys=True)}"
         key = hashlib.sha256(key.encode()).hexdigest()
-        if are_written(self.folder, key):
-            return Prepare.from_dict(json.loads(path.read_text()))
+        if (found := prepared_by(self.folder, key)) is not None:
+            return found
         sample = self.context.data
         transforms, _ = choose_transforms(
             sample, self.fold.train_rows(sample, lookback), lookback, recipe.transform
@@ -301,7 +302,6 @@ class _Fit:
 
         prepare = fit_blocks(training, lookback, recipe, transforms)
         write_windows(self.folder, prepare, self._all(), lookback, key)
-        path.write_text(json.dumps(prepare.to_dict()))
         return prepare
 
     def _all(self) -> Iterator[SeriesData]:

@@ -80,15 +80,15 @@ def fit_texts(  # noqa: PLR0913 - the arguments of `heldout.fit`
         for text in found:
             listener.note(text)
         result = fits.result(run, list(task.candidates), [*task.notes, *found], model, looks=looks)
-        scores = result.to_dict() | fits.evidence(model) | _summary(task, fits, model)
+        scores = result.to_dict() | fits.evidence(model) | summarize(task, fits, model)
         scores["audit"] = [finding.to_dict() for finding in audited]
         scores |= {"command": command or run.call("fit", source, config, test), "environment": environment()}
         run.save(replace(config, recipe=task.recipe), model, scores, fits.predictions())
     return result
 
 
-def _summary(task: TextTask, fits: TextFits, model: Any) -> dict[str, Any]:
-    """What the report shows of texts, words and variants."""
+def summarize(task: TextTask, fits: TextFits, model: Any) -> dict[str, Any]:
+    """Give what the report shows of texts, words and variants."""
     data, final = task.data, task.split.folds[-1]
     said = fits.log_proba("heldout")
     parts = [[data.texts[row] for row in rows] for rows in (final.train, final.test)]

@@ -54,16 +54,18 @@ class TextTask:
         InputError
             If the table or the configuration breaks a rule.
         """
-        for name, path in config.recipe.files().items():
-            if not Path(path).exists():
-                raise InputError(
-                    f"{name} must name what is there, but {path} is not: correct it or leave it out"
-                )
-        if config.recipe.back_translation is not None:
-            check_translation(config.recipe.back_translation)
-        if config.recipe.alpha_sr or config.recipe.alpha_ri:
-            read_synonyms(config.recipe.synonyms)
-        data = read(source, config, test=test)
+        check_files(config)
+        return cls.of(read(source, config, test=test), config, rivals)
+
+    @classmethod
+    def of(cls, data: TextData, config: TextConfig, rivals: Mapping[str, Any] | None = None) -> "TextTask":
+        """Decide on texts that were read already.
+
+        Raises
+        ------
+        InputError
+            If the configuration breaks a rule.
+        """
         study = config.study
         split = split_texts(
             data,
@@ -86,7 +88,7 @@ class TextTask:
                 f"{error}; words are cut at spaces and marks, so cut texts of languages without spaces first"
             ) from error
         notes = (*data.notes, *split.notes)
-        return cls(config=config, data=data, split=split, rivals=rivals, notes=notes)
+        return cls(config=config, data=data, split=split, rivals=rivals or {}, notes=notes)
 
     @cached_property
     def candidates(self) -> dict[str, Any]:
@@ -106,6 +108,37 @@ class TextTask:
         return plan(self.rivals, folds[-1:], seeds[:1]) + plan(self.candidates, folds, seeds)
 
 
+def check_files(config: TextConfig) -> None:
+    """Raise `InputError` if the recipe names files or programs that are not there.
+
+    Parameters
+    ----------
+    config : TextConfig
+        Of a fit.
+    """
+    for name, path in config.recipe.files().items():
+        if not Path(path).exists():
+            raise InputError(f"{name} must name what is there, but {path} is not: correct it or leave it out")
+    if config.recipe.back_translation is not None:
+        check_translation(config.recipe.back_translation)
+    if config.recipe.alpha_sr or config.recipe.alpha_ri:
+        read_synonyms(config.recipe.synonyms)
+
+
+def check_named(config: TextConfig) -> None:
+    """Raise `InputError` if no column of texts or of labels is named.
+
+    Parameters
+    ----------
+    config : TextConfig
+        Of a fit.
+    """
+    for name in ("text", "target"):
+        if getattr(config.data, name) is None:
+            what = "texts" if name == "text" else "labels"
+            raise InputError(f"a fit of texts needs a column of {what}: name it with the option {name}")
+
+
 def read(source: object, config: TextConfig, *, test: object = None) -> TextData:
     """Read a table of texts, and a test table, as the options say.
 
@@ -114,9 +147,5 @@ def read(source: object, config: TextConfig, *, test: object = None) -> TextData
     InputError
         If a column is not named, or the table breaks a rule.
     """
-    options = config.data
-    for name in ("text", "target"):
-        if getattr(options, name) is None:
-            what = "texts" if name == "text" else "labels"
-            raise InputError(f"a fit of texts needs a column of {what}: name it with the option {name}")
-    return read_texts(source, **(vars(options) | ({} if test is None else {"test": test})))
+    check_named(config)
+    return read_texts(source, **(vars(config.data) | ({} if test is None else {"test": test})))

@@ -1,6 +1,7 @@
 """Data larger than memory: what comes from the cache is what `read_series` gives, and what is not whole is made again."""
 
 import json
+import os
 import pickle
 import shutil
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heldout.check import InputError
-from heldout.data import cache_build, cache_files, partition
+from heldout.data import cache_build, partition
 from heldout.data.cache import open_cache
 from heldout.data.columns import STEPS_COLUMN
 from heldout.data.layout import read_series
@@ -320,6 +321,52 @@ def test_blocks_and_samples_are_whole_series(tmp_path):
         cache.block(2, 31)
 
 
+def test_a_sample_is_of_the_series_that_hold_the_rows(tmp_path):
+    lengths = [5] * 300 + [2000]
+    frame = pl.DataFrame(
+        {
+            "id": np.repeat([f"s{k:03d}" for k in range(301)], lengths),
+            "y": np.arange(3500.0),
+            "t": np.concatenate([*map(np.arange, lengths)]),
+        }
+    )
+    cache = open_cache(
+        write(frame, tmp_path / "table"), tmp_path / "cache", target="y", id="id", time="t", horizon=1
+    )
+    assert cache.sample(3000).ids[-1] == "s300"
+    assert 2500 < cache.sample(3000).n_rows <= 3000
+    assert cache.sample(10_000).n_rows == 3500
+
+
+def test_what_lies_beside_data_is_not_read_as_data(tmp_path):
+    folder = write(shops(2), tmp_path / "table", n_files=2)
+    wanted = open_cache(folder, tmp_path / "cache", **PARTS).fingerprint
+    other = pl.DataFrame({"forecast": [1.0]})
+    for name in ("run/predictions.parquet", "part-0/.hidden.parquet", "_delta_log/1.parquet"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        other.write_parquet(folder / name)
+    (folder / "run" / "run.json").write_text("{}")
+    cache = open_cache(folder, tmp_path / "cache", **PARTS)
+    assert cache.fingerprint == wanted
+    assert not any("made again" in note for note in cache.notes)
+
+
+def test_a_file_changed_under_its_old_time_makes_the_cache_again(tmp_path):
+    path = write(shops(), tmp_path / "table") / "part-0" / "rows.parquet"
+    open_cache(path, tmp_path / "cache", **PARTS)
+    found, raw = path.stat(), bytearray(path.read_bytes())
+    path.write_bytes(raw)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert "was made of other files" in open_cache(path, tmp_path / "cache", **PARTS).notes[-1]
+
+
+def test_hidden_files_in_a_cache_are_let_be(tmp_path):
+    folder = write(shops(), tmp_path / "table")
+    open_cache(folder, tmp_path / "cache", **PARTS)
+    (tmp_path / "cache" / ".DS_Store").touch()
+    assert not any("made again" in note for note in open_cache(folder, tmp_path / "cache", **PARTS).notes)
+
+
 def test_released_pages_are_read_again_and_a_pickled_cache_maps_the_same_files(tmp_path):
     cache = open_cache(write(shops(), tmp_path / "rows"), tmp_path / "cache", **PARTS)
     before = whole(cache)
@@ -350,7 +397,7 @@ def test_a_whole_cache_is_opened_without_reading_the_files(tmp_path, monkeypatch
     assert set(stages) == {"checking"}
 
 
-@pytest.mark.parametrize("name", [*cache_files.FILES, "manifest.json"])
+@pytest.mark.parametrize("name", [*cache_build.FILES, "manifest.json"])
 @pytest.mark.parametrize("damage", ["cut", "flip first", "flip middle", "flip last", "remove", "longer"])
 def test_a_damaged_cache_is_made_again(tmp_path, name, damage):
     source = write(shops(), tmp_path / "rows")

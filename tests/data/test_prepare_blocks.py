@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from heldout.check import InputError
-from heldout.data.mapped import are_written, open_windows, write_windows
+from heldout.data import runs as runs_module
+from heldout.data.mapped import open_windows, prepared_by, write_windows
 from heldout.data.prepare import Prepare
 from heldout.data.prepare_blocks import fit_blocks
 from heldout.data.quantiles import streamed_moments, streamed_quantiles
-from heldout.data.runs import Runs
+from heldout.data.runs import Runs, draw_epoch
 from heldout.data.series import SeriesData
 from heldout.data.transforms import choose_transforms
 from heldout.recipe import Recipe
@@ -55,6 +56,41 @@ def test_quantiles_seen_in_parts_are_those_of_numpy(values, cuts, level):
             continue
         wanted = np.quantile(known, [level, 0.5])
         np.testing.assert_allclose(found[:, column], wanted, rtol=1e-6, atol=1e-6 * np.abs(known).max())
+
+
+@pytest.mark.parametrize("scaling", ["robust", "standard"])
+def test_scales_far_from_zero_are_those_learned_in_memory(scaling):
+    data = make_series(n_series=1, n_rows=400)
+    data = replace(data, values=data.values + 1e9)
+    recipe, rows = replace(_RECIPE, lookback=LOOKBACK, scaling=scaling), np.arange(20, 300)
+    memory = Prepare.fit(data, rows, LOOKBACK, recipe)
+    blocks = fit_blocks(lambda: iter([(data, rows)]), LOOKBACK, recipe, memory.transforms)
+    assert blocks.constant == memory.constant == ()
+    np.testing.assert_allclose(blocks.widths, memory.widths, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.subtract(blocks.centers, memory.centers), 0, atol=1e-6 * np.min(memory.widths)
+    )
+
+
+@given(
+    n=st.integers(1, 3000),
+    size=st.integers(1, 4000),
+    seed=st.integers(0, 9),
+    listed=st.sampled_from([0, 10**7]),
+)
+def test_an_epoch_holds_each_sample_once_at_most_also_where_they_are_not_listed(n, size, seed, listed):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs_module, "_LISTED", listed)
+        drawn = draw_epoch(n, size, np.random.default_rng(seed))
+    assert len(set(drawn.tolist())) == len(drawn) == min(n, size)
+    assert set(drawn.tolist()) <= set(range(n))
+
+
+def test_every_sample_is_drawn_as_often_where_they_are_not_listed(monkeypatch):
+    monkeypatch.setattr(runs_module, "_LISTED", 0)
+    rng = np.random.default_rng(0)
+    counts = sum(np.bincount(draw_epoch(100, 30, rng), minlength=100) for _ in range(4000))
+    np.testing.assert_allclose(counts, 1200, atol=5 * np.sqrt(1200))
 
 
 @given(seed=st.integers(0, 9), cut=st.integers(1, 99), shift=st.sampled_from([0.0, 1e6]))
@@ -134,8 +170,8 @@ def test_windows_cut_from_files_are_those_cut_from_memory(written):
 @pytest.mark.parametrize("damage", ["cut short", "flipped", "missing"])
 def test_damaged_files_of_windows_are_noticed(written, name, damage):
     folder, _, _ = written
-    assert are_written(folder, "key")
-    assert not are_written(folder, "another")
+    assert prepared_by(folder, "key")
+    assert not prepared_by(folder, "another")
     path = folder / name
     content = bytearray(path.read_bytes())
     if damage == "missing":
@@ -143,4 +179,4 @@ def test_damaged_files_of_windows_are_noticed(written, name, damage):
     else:
         content[len(content) // 2] ^= 64
         path.write_bytes(content[:-9] if damage == "cut short" else content)
-    assert not are_written(folder, "key")
+    assert not prepared_by(folder, "key")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from heldout.check import InputError
-from heldout.data.text_splits import deal, near_duplicates, split_texts
+from heldout.data.near_texts import near_duplicates
+from heldout.data.text_splits import deal, split_texts
 from heldout.data.text_table import TextData
 
 FEW = settings(max_examples=20, deadline=None)

@@ -23,7 +23,7 @@ from sklearn.utils.validation import validate_data
 import heldout as ho
 from heldout import TextLSTMClassifier
 from heldout.check import InputError
-from heldout.data.text_splits import near_duplicates
+from heldout.data.near_texts import near_duplicates
 from heldout.estimators.texts import _split
 from heldout.text_recipe import TextRecipe
 from heldout.training.checkpoint import ModelFileError, load_tensors, save_tensors

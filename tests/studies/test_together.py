@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from heldout.data.layout import read_series
-from heldout.data.mapped import write_windows
+from heldout.data.mapped import open_windows, write_windows
 from heldout.data.prepare import Prepare
 from heldout.data.runs import Runs
 from heldout.recipe import Recipe
@@ -21,7 +22,7 @@ from heldout.studies.engine import InlineEngine, LocalEngine
 from heldout.studies.together import Rank, RankLost, SharedFit, fit_rank, train_together
 from heldout.training.checkpoint import dump_tensors
 from heldout.training.settle import settle
-from heldout.training.start import start_network
+from heldout.training.start import empty_network, start_network
 
 
 @pytest.fixture
@@ -39,9 +40,9 @@ def shared(tmp_path: Path) -> SharedFit:
     network = start_network(data, prepare.apply(data, 8), rows, recipe, seed=0)
     return SharedFit(
         recipe=recipe,
-        shape=network.shape,
+        network=partial(empty_network, network.shape, recipe, 0),
         start=dump_tensors(network.state_dict(), {}),
-        windows=tmp_path / "windows",
+        source=partial(open_windows, tmp_path / "windows"),
         rows=rows,
         seed=0,
         checkpoint=tmp_path / "checkpoint",

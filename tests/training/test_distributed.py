@@ -18,9 +18,13 @@ from heldout.check import InputError
 from heldout.data.layout import read_series
 from heldout.data.prepare import Prepare
 from heldout.data.runs import Runs
+from heldout.data.text import Tokens
+from heldout.data.token_files import MappedTokens
 from heldout.nn.masks import PartGenerator, draw, drop, keep
 from heldout.nn.networks import Network, Shape
+from heldout.nn.text import TextNetwork
 from heldout.recipe import Recipe
+from heldout.text_recipe import TextRecipe
 from heldout.training.checkpoint import Checkpoint
 from heldout.training.distributed import ALONE, Ranks, only_here
 from heldout.training.loop import train
@@ -39,12 +43,15 @@ _RECIPES = {
     "penalties": {"l1": 1e-4, "l2": 1e-3, "activation_penalty": 0.1, "temporal_penalty": 0.1, "ema": 0.9},
     "noise and partners": {"jitter": 0.05, "mixup": 0.3, "random_scaling": 0.1, "window_norm": "last"},
     "last batch of one": {"batch_size": 41},
+    "texts": {"texts": True},
 }
 
 
 def _problem(**changes: Any) -> dict[str, Any]:
-    """A little panel, and what `train` is called with."""
+    """A little panel, or texts, and what `train` is called with."""
     rng = np.random.default_rng(0)
+    if changes.pop("texts", False):
+        return _text_problem(rng)
     table = pl.DataFrame({"a": rng.normal(size=150).cumsum(), "b": rng.normal(size=150)})
     data = read_series(table, target="a", past=["b"], horizon=2)
     fields = {
@@ -62,6 +69,18 @@ def _problem(**changes: Any) -> dict[str, Any]:
     )
     rows = torch.from_numpy(train_rows), torch.from_numpy(valid_rows)
     return {"network": network, "source": windows, "rows": rows, "recipe": recipe}
+
+
+def _text_problem(rng: np.random.Generator) -> dict[str, Any]:
+    recipe = TextRecipe(
+        hidden_size=4, embedding_size=5, batch_size=16, max_epochs=3, rare=2.0, pooling=("mean", "attention")
+    )
+    network = TextNetwork(40, 3, recipe.resolved(), generator=torch.Generator().manual_seed(1))
+    lengths = rng.integers(1, 9, 130)
+    tokens = Tokens(rng.integers(2, 40, lengths.sum()), np.cumsum([0, *lengths]), 0, 0, 0)
+    source = MappedTokens(tokens, rng.integers(0, 3, 130), counts=rng.integers(1, 9, 40).tolist(), rare=2.0)
+    rows = torch.arange(82), torch.arange(82, 130)
+    return {"network": network, "source": source, "rows": rows, "recipe": recipe}
 
 
 def _train(problem: dict[str, Any], **how: Any) -> tuple[list[float], list[float], dict[str, torch.Tensor]]:

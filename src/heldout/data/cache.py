@@ -1,31 +1,28 @@
 """Series larger than memory: checked once, written to files that are mapped, and found again by what they were made of."""
 
-import errno
 import json
 import mmap
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
 import numpy as np
 from numpy.typing import NDArray
 
 from heldout.check import InputError, check_choice, check_number
-from heldout.data.block_reader import Parts, choose_parts
-from heldout.data.cache_build import make_files
-from heldout.data.cache_files import MANIFEST, UnusableError, check_files, replace_folder
+from heldout.data.block_reader import choose_parts
+from heldout.data.cache_build import FILES, make_files
+from heldout.data.cache_files import MANIFEST, open_or_make, unheard
 from heldout.data.calendar import Frequency
-from heldout.data.parquet import ParquetTable, Progress, open_parquet
+from heldout.data.parquet import Progress, open_parquet
 from heldout.data.partition import cut_series
 from heldout.data.series import FloatArray, IntArray, SeriesData
 from heldout.data.sources import test_beside
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +43,8 @@ class SeriesCache:
         Series s holds the rows ``offsets[s]`` to ``offsets[s + 1] - 1``.
     static : array of shape (n_series, n_static), float64
         Numbers that do not change within a series.
+    lows : tuple of float
+        The least value of each column.
     ids, columns, targets, past, future, static_names, notes : tuple of str
         As in `SeriesData`.
     frequency : Frequency
@@ -64,6 +63,7 @@ class SeriesCache:
     position: IntArray
     offsets: IntArray
     static: FloatArray
+    lows: tuple[float, ...]
     ids: tuple[str, ...]
     columns: tuple[str, ...]
     targets: tuple[str, ...]
@@ -125,7 +125,7 @@ class SeriesCache:
         yield from cut_series(np.diff(self.offsets), most_rows)
 
     def sample(self, most_rows: int) -> SeriesData:
-        """Give whole series in memory, picked evenly over the panel.
+        """Give whole series in memory: those in which evenly spaced rows of the panel stand.
 
         Parameters
         ----------
@@ -138,13 +138,23 @@ class SeriesCache:
         """
         check_number("most_rows", most_rows, 1, 2**62)
         counts, n_series = np.diff(self.offsets), len(self.ids)
+
+        def pick(n: int) -> tuple[IntArray, int]:
+            places = (2 * np.arange(n) + 1) * (self.n_rows / (2 * n))
+            found = np.unique(np.searchsorted(self.offsets, places, side="right") - 1)
+            return found, int(counts[found].sum())
+
         n = min(n_series, max(1, n_series * most_rows // self.n_rows))
-        while True:
-            picked = (2 * np.arange(n) + 1) * n_series // (2 * n)
-            rows = int(counts[picked].sum())
-            if rows <= most_rows or n == 1:
-                return self._copy(picked)
+        picked, rows = pick(n)
+        while rows > most_rows and n > 1:
             n = max(1, min(n - 1, n * most_rows // rows))
+            picked, rows = pick(n)
+        while len(picked) < n_series:  # several places may lie in one long series
+            more, rows = pick(2 * n)
+            if rows > most_rows:
+                break
+            picked, n = more, 2 * n
+        return self._copy(picked)
 
     def release(self) -> None:
         """Let go of the pages of the files that this process has in memory; they are read again when asked for."""
@@ -284,11 +294,16 @@ def open_cache(  # noqa: PLR0913 - one keyword for each part that a column can p
     options = {**asked, "frequency": None if frequency is None else asdict(frequency)}
     made_of = {"source": table.stamps(), "options": options, "version": [_FORMAT, version("heldout")]}
     made_of = json.loads(json.dumps(made_of))
-    return _open_or_make(Path(folder).resolve(), made_of, table, parts, frequency, progress or _unheard)
-
-
-def _unheard(_: dict[str, Any]) -> None:
-    """Nobody asked for progress."""
+    place, told = Path(folder).resolve(), progress or unheard
+    cache, why = open_or_make(
+        place,
+        FILES,
+        made_of,
+        lambda new: make_files(new, place, table, parts, frequency, told),
+        lambda body: _map(place, body),
+        told,
+    )
+    return replace(cache, notes=(*cache.notes, *[why] * bool(why)))
 
 
 def _check_form(source: str | Path, layout: str, test: object) -> None:
@@ -303,35 +318,6 @@ def _check_form(source: str | Path, layout: str, test: object) -> None:
             "data larger than memory has no test table of its own, but test was given; put its rows below the others, where the "
             "last ones are sealed, or say test='none'"
         )
-
-
-def _open_or_make(
-    folder: Path,
-    made_of: dict[str, Any],
-    table: ParquetTable,
-    parts: Parts,
-    frequency: Frequency | None,
-    progress: Progress,
-) -> SeriesCache:
-    with suppress(UnusableError, OSError):
-        return _map(folder, check_files(folder, made_of, progress))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
-            try:
-                return _map(folder, check_files(folder, made_of, progress))
-            except UnusableError as found:
-                why = str(found)
-            body = replace_folder(
-                folder, lambda new: make_files(new, folder, table, parts, frequency, progress), made_of
-            )
-            cache = _map(folder, body)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        way_out = "; make room, or name a folder on another disk" if full else ""
-        raise InputError(f"cannot write the cache in {folder}: {error.strerror}{way_out}") from error
-    again = f"the cache in {folder} {why} and was made again"
-    return replace(cache, notes=(*cache.notes, *[again] * bool(why)))
 
 
 def _map(folder: Path, body: dict[str, Any]) -> SeriesCache:
@@ -352,6 +338,7 @@ def _map(folder: Path, body: dict[str, Any]) -> SeriesCache:
         position=np.frombuffer(maps[2], np.int64),
         offsets=np.fromfile(folder / "offsets.bin", np.int64),
         static=np.fromfile(folder / "static.bin").reshape(len(ids), len(small["static_names"])),
+        lows=tuple(body["lows"]),
         ids=ids,
         **named,
         notes=tuple(body["notes"]),

@@ -14,13 +14,15 @@ import polars as pl
 
 from heldout.check import InputError
 from heldout.data.block_reader import BlockReader, Parts
-from heldout.data.cache_files import FILES, Sink, check_space
+from heldout.data.cache_files import Sink, check_space
 from heldout.data.calendar import Frequency
 from heldout.data.columns import STEPS_COLUMN
 from heldout.data.parquet import ParquetTable, Progress
 from heldout.data.partition import Blocks, Census, cut_series, take_census
 from heldout.data.series import FloatArray, IntArray, SeriesData
 
+FILES = ("values.bin", "time.bin", "position.bin", "offsets.bin", "static.bin", "ids.json")
+"""What a cache of series holds beside its manifest."""
 MOST_SERIES_ROWS = 50_000_000
 """A series is read into memory whole."""
 _BLOCK_BYTES = 64 * 2**20  # the values of a block that is read at once
@@ -152,6 +154,7 @@ class _Writer:
     def _manifest(self, files: dict[str, Any], totals: "_Totals", notes: list[str]) -> dict[str, Any]:
         series = {**totals.same, "horizon": totals.horizon}
         content = {"series": series, "dtype": self._dtype, "n_rows": int(totals.offsets[-1])}
+        content["lows"] = totals.lows.tolist()
         hashes = {name: file["sha256"] for name, file in files.items()}
         fingerprint = hashlib.sha256(json.dumps([content, hashes], sort_keys=True).encode()).hexdigest()
         return {**content, "files": files, "notes": list(dict.fromkeys(notes)), "fingerprint": fingerprint}
@@ -168,7 +171,7 @@ class _Totals:
         self.horizon_notes: list[str] = []
         self._counts: list[IntArray] = []
         self._missing = np.zeros(0, np.int64)
-        self._low = self._high = np.zeros(0)
+        self.lows = self._high = np.zeros(0)
 
     def add(self, data: SeriesData) -> bool:
         """Take a block in, unless its columns are not those of the first."""
@@ -179,7 +182,7 @@ class _Totals:
         if not self.same:
             self.same, self.notes = same, notes
             self._missing = np.zeros(len(data.columns), np.int64)
-            self._low = self._high = np.full(len(data.columns), np.nan)
+            self.lows = self._high = np.full(len(data.columns), np.nan)
         if same != self.same:
             return False
         self.notes = [note for note in self.notes if note in notes]
@@ -190,7 +193,7 @@ class _Totals:
             self.horizon_notes = [note for note in data.notes if note.startswith(_HORIZON)]
         self._counts.append(np.diff(data.offsets))
         self._missing += np.isnan(data.values).sum(axis=0)
-        self._low = np.fmin(self._low, np.fmin.reduce(data.values, axis=0))
+        self.lows = np.fmin(self.lows, np.fmin.reduce(data.values, axis=0))
         self._high = np.fmax(self._high, np.fmax.reduce(data.values, axis=0))
         return True
 
@@ -203,7 +206,7 @@ class _Totals:
         """Refuse columns that say nothing, as `read_series` does, and note those that say little."""
         notes, n_rows = [], int(self.offsets[-1])
         for number, name in enumerate(self.same["columns"]):
-            missing, low = int(self._missing[number]), float(self._low[number])
+            missing, low = int(self._missing[number]), float(self.lows[number])
             if missing == n_rows:
                 raise InputError(
                     f"column {name!r} must hold numbers, but every row is empty; leave it out with ignore={name!r}"

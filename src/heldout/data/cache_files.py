@@ -1,16 +1,18 @@
 """The files of a cache: written once with checksums, put in their place whole, and looked over before they are used."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+import filelock
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,22 +20,84 @@ from heldout.check import InputError
 from heldout.data.parquet import Progress
 
 MANIFEST = "manifest.json"
-FILES = ("values.bin", "time.bin", "position.bin", "offsets.bin", "static.bin", "ids.json")
 _CHUNK = 64 * 2**20
 _PIECE = 4 * 2**20
+_Cache = TypeVar("_Cache")
+
+
+def unheard(_: dict[str, Any]) -> None:
+    """Hear of progress that nobody asked for."""
+
+
+def open_or_make(
+    folder: Path,
+    names: Sequence[str],
+    made_of: dict[str, Any],
+    make: Callable[[Path], dict[str, Any]],
+    use: Callable[[dict[str, Any]], _Cache],
+    progress: Progress,
+) -> tuple[_Cache, str]:
+    """Open a whole cache that was made of this, and make it where there is none.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is.
+    names : sequence of str
+        Its files beside the manifest.
+    made_of : dict
+        ``version``, ``source`` and ``options``; what JSON can hold.
+    make : callable
+        Writes the files into the folder that it is called with, and gives their manifest.
+    use : callable
+        Opens what a manifest describes.
+    progress : callable
+        See `heldout.data.cache.open_cache`.
+
+    Returns
+    -------
+    cache
+        What ``use`` gave.
+    why : str
+        In a sentence, why it was made again; empty if it was not.
+
+    Raises
+    ------
+    InputError
+        If the folder holds anything else, or cannot be written.
+    """
+    with suppress(UnusableError, OSError):
+        return use(check_files(folder, names, made_of, progress)), ""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+            try:
+                return use(check_files(folder, names, made_of, progress)), ""
+            except UnusableError as found:
+                why = str(found)
+            cache = use(replace_folder(folder, make, made_of))
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way_out = "; make room, or name a folder on another disk" if full else ""
+        raise InputError(f"cannot write the cache in {folder}: {error.strerror}{way_out}") from error
+    return cache, f"the cache in {folder} {why} and was made again" if why else ""
 
 
 class UnusableError(Exception):
     """Why a cache cannot be opened; without a word where there is none."""
 
 
-def check_files(folder: Path, made_of: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def check_files(
+    folder: Path, names: Sequence[str], made_of: dict[str, Any], progress: Progress
+) -> dict[str, Any]:
     """Give the manifest of a whole cache that was made of this.
 
     Parameters
     ----------
     folder : Path
         Where it would be.
+    names : sequence of str
+        Its files beside the manifest.
     made_of : dict
         Files, options and version.
     progress : callable
@@ -48,8 +112,9 @@ def check_files(folder: Path, made_of: dict[str, Any], progress: Progress) -> di
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"the folder of a cache must be a folder, but {folder} is a file; name another")
-    held = {item.name for item in folder.iterdir()} if folder.is_dir() else set()
-    if foreign := sorted(held - {*FILES, MANIFEST}):
+    inside = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+    held = {name for name in inside if name[0] != "."}  # systems leave hidden files of their own
+    if foreign := sorted(held - {*names, MANIFEST}):
         raise InputError(
             f"the folder of a cache must be new, empty or hold one, but {folder} holds {foreign[0]!r}; name another"
         )
@@ -63,13 +128,13 @@ def check_files(folder: Path, made_of: dict[str, Any], progress: Progress) -> di
     ):
         if body["made_of"][name] != made_of[name]:
             raise UnusableError(f"was made {word}")
-    for name in FILES:
+    for name in names:
         if name not in held:
             raise UnusableError(f"was damaged ({name} is missing)")
         size, right = (folder / name).stat().st_size, body["files"][name]["bytes"]
         if size != right:
             raise UnusableError(f"was damaged ({name} is {'cut short' if size < right else 'too long'})")
-    _check_content(folder, body["files"], progress)
+    _check_content(folder, names, body["files"], progress)
     return body
 
 
@@ -89,9 +154,9 @@ def _manifest(body: dict[str, Any]) -> bytes:
     return json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "body": body}).encode()
 
 
-def _check_content(folder: Path, files: dict[str, Any], progress: Progress) -> None:
-    done, of = 0, sum(files[name]["bytes"] for name in FILES)
-    for name in FILES:
+def _check_content(folder: Path, names: Sequence[str], files: dict[str, Any], progress: Progress) -> None:
+    done, of = 0, sum(files[name]["bytes"] for name in names)
+    for name in names:
         seen = _Checksum()
         with (folder / name).open("rb", buffering=0) as file:
             while piece := file.read(_PIECE):

@@ -56,6 +56,19 @@ def release(maps: tuple[Any, ...]) -> None:
             one._mmap.madvise(mmap.MADV_DONTNEED)
 
 
+def map_file(path: Path, dtype: type) -> NDArray[Any]:
+    """Map a file of numbers, to read them.
+
+    Parameters
+    ----------
+    path : Path
+        It may be empty.
+    dtype : type
+        Of the numbers.
+    """
+    return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
+
+
 def write_windows(
     folder: Path, prepare: Prepare, blocks: Iterator[SeriesData], lookback: int, key: str
 ) -> None:
@@ -103,19 +116,27 @@ def write_windows(
         "n_future": prepare.n_future,
         "offsets": np.cumsum(lengths).tolist(),
         "static": np.concatenate(static).tolist() if static else None,
+        "prepare": prepare.to_dict(),
     }
     write_atomically(folder / _DESCRIBED, json.dumps(described).encode())
 
 
-def are_written(folder: Path, key: str) -> bool:
-    """Whether whole and undamaged windows of a key lie in a folder; all of them are read."""
-    try:
+def prepared_by(folder: Path, key: str) -> Prepare | None:
+    """Give what has prepared the windows of a key that lie in a folder, if they are whole and undamaged; all are read.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they would lie.
+    key : str
+        As given to `write_windows`.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError):
         described = json.loads((folder / _DESCRIBED).read_bytes())
-        return bool(described["key"] == key) and all(
-            _check(folder / f"{name}.bin") == described["checks"][name] for name in _FILES
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        whole = all(_check(folder / f"{name}.bin") == described["checks"][name] for name in _FILES)
+        if whole and described["key"] == key:
+            return Prepare.from_dict(described["prepare"])
+    return None
 
 
 def _check(path: Path) -> int:

@@ -61,13 +61,39 @@ class ParquetTable:
         """About how many bytes a row of these columns needs in memory."""
         return sum(_cell_bytes(self.schema.field(name).type) for name in columns)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
-        """Give the rows of some columns in order, in batches of at most 16 MB.
+    def mean_bytes(self, column: str) -> float:
+        """Bytes of a cell of a column, on average, as they were before they were compressed."""
+        total = 0
+        for path in self.files:
+            with import_pyarrow().parquet.ParquetFile(path, pre_buffer=False) as file:
+                groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
+            parts = [group.column(k) for group in groups for k in range(group.num_columns)]
+            total += sum(part.total_uncompressed_size for part in parts if part.path_in_schema == column)
+        return total / self.n_rows
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raise `InputError` if there is no such column.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The columns.
+        """
+        for name in names:
+            if name not in self.columns:
+                near = did_you_mean(name, self.columns)
+                has = "" if near else f"; it has {', '.join(map(repr, self.columns))}"
+                raise InputError(f"there is no column {name!r} in the table{near}{has}")
+
+    def batches(self, columns: Sequence[str], size: int | None = None) -> Iterator[tuple[int, Any]]:
+        """Give the rows of some columns in order, in batches.
 
         Parameters
         ----------
         columns : sequence of str
             The columns.
+        size : int, optional
+            Rows of a batch at most; by default as many as 16 MB hold, if texts are short.
 
         Yields
         ------
@@ -81,7 +107,7 @@ class ParquetTable:
         InputError
             If a file is damaged.
         """
-        size = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, self.row_bytes(columns))))
+        size = min(_BATCH_ROWS, size or max(1, _BATCH_BYTES // max(1, self.row_bytes(columns))))
         first_row = 0
         for path in self.files:
             for batch in _file_batches(path, columns, size):
@@ -95,7 +121,7 @@ class ParquetTable:
         return f"row {row - starts[number]} of {self.files[number]}"
 
     def stamps(self) -> list[dict[str, Any]]:
-        """Say of each file what changes with its content: path, size, time of change and SHA-256 of its footer."""
+        """Say of each file what changes with its content: path, size, times of change and SHA-256 of its footer."""
         return [_stamp(path) for path in self.files]
 
 
@@ -106,7 +132,7 @@ def open_parquet(source: object) -> ParquetTable:
     ----------
     source : path
         A file; or a folder, of which every ``*.parquet`` is read, those of folders in it too, in the order of their
-        names.
+        names; but not those whose name, or a folder's, begins with ``.`` or ``_``, nor those in a run directory of heldout.
 
     Returns
     -------
@@ -167,7 +193,7 @@ def _files(source: object) -> list[Path]:
         )
     path = Path(source).resolve()
     if path.is_dir():
-        files = sorted(item for item in path.rglob("*.parquet") if item.is_file())
+        files = sorted(item for item in path.rglob("*.parquet") if item.is_file() and _is_data(path, item))
         if not files:
             raise InputError(f"a folder of Parquet files must hold *.parquet, but {source} holds none")
         return files
@@ -175,6 +201,14 @@ def _files(source: object) -> list[Path]:
         near = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
         raise InputError(f"there is no file {source}{did_you_mean(path.name, near)}")
     return [path]
+
+
+def _is_data(folder: Path, file: Path) -> bool:
+    """Whether a file is not what others keep beside data: hidden, begun with an underscore as by Spark, or in a run directory."""
+    between = file.relative_to(folder)
+    return not any(part[0] in "._" for part in between.parts) and not any(
+        (folder / inner / "run.json").exists() for inner in list(between.parents)[:-1]
+    )
 
 
 def _footer(path: Path) -> tuple[Any, int]:
@@ -249,7 +283,12 @@ def _stamp(path: Path) -> dict[str, Any]:
         length = int.from_bytes(file.read(4), "little")
         file.seek(max(0, size - 8 - length))
         footer = hashlib.sha256(file.read()).hexdigest()
-    return {"path": str(path), "size": size, "mtime_ns": path.stat().st_mtime_ns, "footer": footer}
+    found = path.stat()
+    times = {
+        "mtime_ns": found.st_mtime_ns,
+        "ctime_ns": found.st_ctime_ns,
+    }  # the former can be set to what it was
+    return {"path": str(path), "size": size, **times, "footer": footer}
 
 
 def as_polars(column: Any, name: str) -> pl.Series:

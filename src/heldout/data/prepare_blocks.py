@@ -10,13 +10,11 @@ from heldout.check import InputError
 from heldout.data.prepare import Prepare
 from heldout.data.quantiles import streamed_moments, streamed_quantiles
 from heldout.data.series import FloatArray, IntArray, SeriesData
-from heldout.data.transforms import center_width, choose_window_norm, robust_bounds, seen_rows
+from heldout.data.transforms import WITHOUT_LOG, center_width, choose_window_norm, robust_bounds, seen_rows
 from heldout.recipe import Recipe
 
 Blocks = Callable[[], Iterator[tuple[SeriesData, IntArray]]]
 """Gives whole series, a block at a time and in order, each with the origins that train in it; may be called again."""
-
-_WITHOUT_LOG = {"log": "none", "log_return": "difference"}
 
 
 def fit_blocks(blocks: Blocks, lookback: int, recipe: Recipe, transforms: tuple[str, ...]) -> Prepare:
@@ -56,7 +54,7 @@ def fit_blocks(blocks: Blocks, lookback: int, recipe: Recipe, transforms: tuple[
     minima, missing, groups, static = _described(blocks, raw, by_series=recipe.scale_by == "series")
     medians = streamed_quantiles(raw, [0.5])[0]
     transforms = tuple(
-        _WITHOUT_LOG.get(name, name) if number >= n_targets and minimum <= 0 else name
+        WITHOUT_LOG.get(name, name) if number >= n_targets and minimum <= 0 else name
         for number, (name, minimum) in enumerate(zip(transforms, minima, strict=True))
     )
     prepare = Prepare(

@@ -14,15 +14,15 @@ _BINS = 2**16
 
 
 def streamed_quantiles(parts: Parts, levels: Sequence[float]) -> FloatArray:
-    """Give quantiles of each column, NaN left out: the numbers of ``numpy.quantile`` of the values rounded to float32.
+    """Give quantiles of each column, NaN left out: those of ``numpy.quantile``, to the precision of float32.
 
-    The values are counted by the upper half of their bits, and those that share it with a wanted one by the lower half: two
-    passes, and 512 KiB for each column and wanted value.
+    Distances from the column's mean in the first part are rounded to float32, and counted by the upper half of their bits; those
+    that share it with a wanted one then by the lower half: two passes, and 512 KiB for each column and wanted value.
 
     Parameters
     ----------
     parts : callable
-        Gives the rows; called twice.
+        Gives the rows; called three times, the last two to the end.
     levels : sequence of float
         In [0, 1].
 
@@ -37,7 +37,11 @@ def streamed_quantiles(parts: Parts, levels: Sequence[float]) -> FloatArray:
     >>> streamed_quantiles(lambda: iter([values[:1], values[1:]]), [0.5])
     array([[4., 3.]])
     """
-    high = _counted(parts)
+    first = next(parts())
+    known = np.maximum((~np.isnan(first)).sum(axis=0), 1)
+    anchor = np.nan_to_num(first).sum(axis=0) / known
+    anchor = np.where(np.isfinite(anchor), anchor, 0.0)  # a sum may be beyond what is finite
+    high = _counted(parts, anchor)
     wanted = [_ranks(int(counts.sum()), levels) for counts in high]
     starts = [np.cumsum(counts) - counts for counts in high]
     bins = [
@@ -50,7 +54,7 @@ def streamed_quantiles(parts: Parts, levels: Sequence[float]) -> FloatArray:
         for upper in own.values()
     }
     for values in parts():
-        keys = _keys(values)
+        keys = _keys(values - anchor)
         for column, upper in low:
             own = keys[:, column][(keys[:, column] >> 16 == upper) & ~np.isnan(values[:, column])]
             low[column, upper] += np.bincount(own & (_BINS - 1), minlength=_BINS)
@@ -63,7 +67,7 @@ def streamed_quantiles(parts: Parts, levels: Sequence[float]) -> FloatArray:
         for rank, upper in own.items():
             lower = np.cumsum(low[column, upper])
             place = int(np.searchsorted(lower, rank - starts[column][upper], side="right"))
-            value[rank] = _value(upper << 16 | place)
+            value[rank] = anchor[column] + _value(upper << 16 | place)
         for number, level in enumerate(levels):
             before = int((n - 1) * level)
             share = (n - 1) * level - before
@@ -99,11 +103,11 @@ def streamed_moments(parts: Parts) -> tuple[FloatArray, FloatArray, FloatArray]:
     return mean, np.sqrt(squares / n), most
 
 
-def _counted(parts: Parts) -> list[NDArray[np.int64]]:
+def _counted(parts: Parts, anchor: FloatArray) -> list[NDArray[np.int64]]:
     """How often each upper half of bits occurs in each column."""
     found: list[NDArray[np.int64]] = []
     for values in parts():
-        keys = _keys(values) >> 16
+        keys = _keys(values - anchor) >> 16
         found = found or [np.zeros(_BINS, np.int64) for _ in range(values.shape[1])]
         for column in range(values.shape[1]):
             known = ~np.isnan(values[:, column])

@@ -11,6 +11,35 @@ from torch import Tensor
 
 from heldout.data.series import IntArray
 
+_LISTED = 10_000_000  # samples that are listed to draw some of them
+
+
+def draw_epoch(n: int, size: int, rng: np.random.Generator) -> IntArray:
+    """Give the places of the samples that one epoch trains on, each once, in an order that is drawn.
+
+    Parameters
+    ----------
+    n : int
+        All samples. Of more than ten million one is drawn from each of equal stretches: to draw any of them would list all.
+    size : int
+        How many of them, if there are as many.
+    rng : numpy Generator
+        Draws.
+
+    Examples
+    --------
+    >>> draw_epoch(3, 10, np.random.default_rng(0))
+    array([2, 0, 1])
+    """
+    size = min(n, size)
+    if n <= _LISTED:
+        return rng.choice(n, size, replace=False)
+    edges = np.arange(size + 1) * n // size
+    # The first begins anywhere, and the last goes on at 0: else samples of the longer ones were drawn less often.
+    chosen = (rng.integers(edges[:-1], edges[1:]) + rng.integers(n)) % n
+    rng.shuffle(chosen)
+    return chosen
+
 
 @dataclass(frozen=True, eq=False)
 class Runs:

@@ -57,6 +57,10 @@ class Tokens:
         """Words of each text, at least 1."""
         return np.diff(self.offsets)
 
+    def lengths_of(self, rows: IntArray) -> IntArray:
+        """Words of some texts, whose numbers are ``rows``."""
+        return np.asarray(self.offsets[rows + 1] - self.offsets[rows])
+
     @property
     def share_of_texts_cut(self) -> float:
         """Texts that were cut, among all."""
@@ -104,7 +108,7 @@ class Tokens:
             T is the length of the longest of them.
         """
         rows = np.asarray(rows, np.int64)
-        starts, lengths = self.offsets[rows], self.lengths[rows]
+        starts, lengths = np.asarray(self.offsets[rows]), self.lengths_of(rows)
         steps = np.arange(lengths.max(initial=0))
         inside = steps < lengths[:, None]
         batch = np.full(inside.shape, PAD, np.int64)

@@ -5,29 +5,21 @@ parts so that each has its share of every class. Where texts have times, later o
 that is also judged is then left out, as it is where a test table was given.
 """
 
-import re
-import unicodedata
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]  # it has no types
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from heldout.check import InputError, check_number
 from heldout.data.columns import listed
+from heldout.data.near_texts import join_sets, near_duplicates
 from heldout.data.series import IntArray
 from heldout.data.splits import FINAL
 from heldout.data.text_table import TextData
 from heldout.plots.values import plural
 
-_WORDS = 3  # in a shingle
-_PERMUTATIONS = 128
-_MISSED = 1e-4  # chance that a pair right at the threshold is not found
 _LARGE_UNIT = 0.1
 _USES = {"train": "train", "valid": "stop", "test": "test"}
 
@@ -67,81 +59,6 @@ class TextSplit:
     folds: tuple[TextFold, ...]
     units: IntArray
     notes: tuple[str, ...]
-
-
-def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> IntArray:
-    """Give each text the number of the set of nearly equal texts that it belongs to.
-
-    Two texts are near if the share of runs of three words that both have, among those that either has, is ``threshold``
-    or more; sets are closed under this. Case and punctuation do not count. Texts of one or two words are near if equal;
-    those without words are near to none. Candidates come from MinHash and are then compared exactly, so no text is
-    taken for a near one falsely; of pairs right at a threshold of .1 or more, one in ten thousand is missed.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        The texts.
-    threshold : float, default 0.8
-        In (0, 1]. Lowering it keeps more texts together: an honester test, on parts that are less alike.
-
-    Returns
-    -------
-    array of shape (n_texts,), int64
-        Counted from 0 in the order of the first text of each set; the same for the same texts.
-
-    References
-    ----------
-    Broder 1997, On the resemblance and containment of documents. Lee et al. 2022, arXiv:2107.06499 (why).
-
-    Examples
-    --------
-    >>> near_duplicates(["Call 555 now to win a prize!", "call 555 now to win a prize", "see you at six"])
-    array([0, 0, 1])
-    """
-    check_number("threshold", threshold, 0, 1, open_low=True)
-    shingles = [_shingles(text) for text in texts]
-    first: dict[frozenset[int], int] = {}
-    pairs = [(first.setdefault(held, row), row) for row, held in enumerate(shingles) if held]
-    pairs += _near_pairs({row: held for held, row in first.items()}, threshold)
-    return _joined(len(shingles), np.array(pairs, np.int64).reshape(-1, 2))
-
-
-def _shingles(text: str) -> frozenset[int]:
-    """Hashes of the runs of three words."""
-    words = re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
-    runs = (" ".join(words[k : k + _WORDS]) for k in range(max(len(words) - _WORDS + 1, min(len(words), 1))))
-    return frozenset(zlib.crc32(run.encode(errors="replace")) for run in runs)
-
-
-def _near_pairs(shingles: dict[int, frozenset[int]], threshold: float) -> Iterator[tuple[int, int]]:
-    index = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(threshold))
-    hashes = MinHash.generator(shingles.values(), num_perm=_PERMUTATIONS, hashfunc=int)
-    for (row, own), found in zip(shingles.items(), hashes, strict=True):
-        for other in index.query(found):
-            both = len(own & shingles[other])
-            if both >= threshold * (len(own) + len(shingles[other]) - both):
-                yield other, row
-        index.insert(row, found, check_duplication=False)
-
-
-def _bands(threshold: float) -> tuple[int, int]:
-    """Number and width of the bands of hashes: two texts are compared if any band is equal."""
-    width = 1
-    for wider in range(2, _PERMUTATIONS // 2 + 1):
-        if (1 - threshold**wider) ** (_PERMUTATIONS // wider) > _MISSED:
-            break
-        width = wider
-    return _PERMUTATIONS // width, width
-
-
-def _joined(n: int, pairs: IntArray) -> IntArray:
-    """Number the connected sets of n things, in the order of their first."""
-    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    labels = connected_components(links, directed=False)[1]
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse]
 
 
 def split_texts(
@@ -245,7 +162,7 @@ def _units(data: TextData, threshold: float | None, notes: list[str]) -> IntArra
     links = [
         np.stack([np.arange(n), numbers + start], 1) for numbers, start in zip(held, starts, strict=False)
     ]
-    units = _joined(int(starts[-1]), np.concatenate(links))[:n]
+    units = join_sets(int(starts[-1]), np.concatenate(links))[:n]
     largest = np.bincount(units).max()
     if largest > _LARGE_UNIT * n and largest > 1:
         notes.append(

@@ -5,7 +5,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -117,7 +117,7 @@ def read_texts(
     >>> data.texts, data.classes, data.labels
     (('Good.', 'Bad!'), ('1', '5'), array([1, 0]))
     """
-    _check_apart({"text": text, "target": target, "group": group, "time": time})
+    check_apart({"text": text, "target": target, "group": group, "time": time})
     named = [name for name in (text, target, group, time) if name is not None]
     opened = open_rows(source, test=test, columns=named, encoding=encoding)
     table, notes = opened.table, list(opened.table.notes)
@@ -140,8 +140,14 @@ def read_texts(
     )
 
 
-def _check_apart(columns: Mapping[str, str | None]) -> None:
-    """Raise if one column is given two parts that must be apart."""
+def check_apart(columns: Mapping[str, str | None]) -> None:
+    """Raise `InputError` if one column is given two parts that must be apart.
+
+    Parameters
+    ----------
+    columns : mapping
+        The column of "text", "target", "group" and "time".
+    """
     for one, other, why in _APART:
         if columns[one] is not None and columns[one] == columns[other]:
             way_out = "" if other == "target" else ", or leave it out"
@@ -190,7 +196,7 @@ def _texts(table: Table, name: str, notes: list[str]) -> list[str]:
         raise InputError(
             f"the text column must hold text, but {name!r} holds {held}; name another with text="
         )
-    found = ["" if _is_missing(value) else value for value in column.to_list()]
+    found = ["" if is_missing(value) else value for value in column.to_list()]
     wrong = next((row for row, value in enumerate(found) if not isinstance(value, str)), None)
     if wrong is not None:
         raise InputError(
@@ -206,7 +212,14 @@ def _texts(table: Table, name: str, notes: list[str]) -> list[str]:
     return check_texts(found)
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """Whether a cell holds nothing.
+
+    Parameters
+    ----------
+    value : object
+        Of the cell.
+    """
     return value is None or (isinstance(value, float) and value != value) or value == ""
 
 
@@ -214,7 +227,7 @@ def _labels(
     table: Table, name: str, n_train: int, classes: Sequence[str] | None, notes: list[str]
 ) -> tuple[IntArray, tuple[str, ...]]:
     values = table.frame[name].to_list()
-    missing = [row for row, value in enumerate(values) if _is_missing(value) or not str(value).strip()]
+    missing = [row for row, value in enumerate(values) if is_missing(value) or not str(value).strip()]
     if missing:
         raise InputError(
             f"every row must have a label, but column {name!r} is empty in {plural(len(missing), 'row')}, the first {table.place(missing[0])}; "
@@ -229,15 +242,11 @@ def _labels(
             )
         notes.append(f"the numbers in {name!r} are read as names of classes, without their order")
         values = [value if isinstance(value, bool) else int(value) for value in values]
-    if unclear := sorted({str(value) for value in values if str(value).strip().lower() in _NOTHING}):
-        read = "is read as a class" if len(unclear) == 1 else "are read as classes"
-        notes.append(
-            f"{listed([repr(name) for name in unclear])} in {name!r} {read} of that name: remove these rows if it means that there is none"
-        )
+    notes += note_unclear(map(str, values), name)
     known = classes
     if known is None:
         named = {str(value): value for value in values[:n_train]}
-        known = sorted(named, key=lambda name: _in_order(named[name]))
+        known = sorted(named, key=lambda name: in_order(named[name]))
     if len(known) < 2:
         raise InputError(
             f"labels must be of two classes at least, but column {name!r} holds {known[0]!r} only"
@@ -253,7 +262,33 @@ def _labels(
     return np.array([number[str(value)] for value in values], np.int64), tuple(known)
 
 
-def _in_order(value: object) -> tuple[float, str]:
+def note_unclear(labels: Iterable[str], name: str) -> list[str]:
+    """Say which labels may mean that there is none.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        As they are read.
+    name : str
+        Of their column.
+    """
+    unclear = sorted({label for label in labels if label.strip().lower() in _NOTHING})
+    if not unclear:
+        return []
+    read = "is read as a class" if len(unclear) == 1 else "are read as classes"
+    return [
+        f"{listed([repr(label) for label in unclear])} in {name!r} {read} of that name: remove these rows if it means that there is none"
+    ]
+
+
+def in_order(value: object) -> tuple[float, str]:
+    """Give what labels are sorted by: numbers in their order, then others in that of the alphabet.
+
+    Parameters
+    ----------
+    value : object
+        A number or a text.
+    """
     return (float(value), str(value)) if isinstance(value, Real) else (np.inf, str(value))
 
 

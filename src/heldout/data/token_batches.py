@@ -66,7 +66,7 @@ class TokenSource(Source):
 
     def batches(self, rows: Tensor, size: int, rng: np.random.Generator | None = None) -> list[Tensor]:
         """Put texts of about the same length together; outside of training with a bound on the words of a batch."""
-        lengths = self.tokens.lengths[rows.numpy()]
+        lengths = self.tokens.lengths_of(rows.numpy())
         if rng is None:
             size = max(1, min(size, _EVAL_WORDS // int(lengths.max(initial=1))))
         return [torch.from_numpy(part) for part in batches(lengths, size, rng)]

@@ -22,6 +22,9 @@ _NAMES = {
 _TEST_SERIES, _FEW_ROWS = 25, 30
 _TEST_ROWS = 2000  # most recent training rows that the unit-root test reads
 
+WITHOUT_LOG = {"log": "none", "log_return": "difference"}
+"""What is taken where a logarithm cannot be."""
+
 
 def is_log(transform: str) -> bool:
     """Whether the target is scored as a logarithm."""
@@ -133,7 +136,7 @@ def choose_transforms(
             found, why = (found, why) if transform == "auto" else (transform, "asked for")
             reasons.append(f"{name}: {found} ({why})")
         elif transform in ("none", "difference"):
-            found = {"log": "none", "log_return": "difference"}.get(found, found)
+            found = WITHOUT_LOG.get(found, found)
         chosen.append(found)
     return (*chosen, *("none" for _ in data.future)), tuple(reasons)
 

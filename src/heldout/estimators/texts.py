@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from heldout.check import InputError
+from heldout.data.near_texts import near_duplicates
 from heldout.data.samples import read_weight
 from heldout.data.series import FloatArray, IntArray
 from heldout.data.text import check_texts
-from heldout.data.text_splits import deal, near_duplicates
+from heldout.data.text_splits import deal
 from heldout.data.text_table import TextData
 from heldout.estimators.base import RANDOM_STATE, plain_number
 from heldout.estimators.classes import CLASS_WEIGHT, NetworkClassifier

@@ -28,6 +28,8 @@ from heldout.studies.failures import JobFailed, name_of, sendable
 from heldout.studies.guards import one_thread
 from heldout.studies.ray_cluster import open_ray
 
+_ASK_AGAIN = 30  # seconds, after which nodes may have been lost or added
+
 
 class RayEngine:
     """Runs jobs as tasks of Ray, one CPU and one torch thread each.
@@ -77,6 +79,36 @@ class RayEngine:
             finally:
                 self._open = None
 
+    @contextmanager
+    def reserved(self, workers: int) -> Iterator[int]:
+        """Hold CPUs for jobs that wait for each other, all of them or none, and have `run` use these, until the block ends.
+
+        Where they are taken, it waits; where nodes are lost, it takes what is left.
+
+        Parameters
+        ----------
+        workers : int
+            How many.
+
+        Yields
+        ------
+        int
+            How many there are.
+        """
+        with ExitStack() as stack:
+            to = stack.enter_context(self.kept())._open
+            assert to is not None
+            while True:
+                n = max(1, min(workers, int(to.ray.cluster_resources().get("CPU", 1))))
+                to.group = to.ray.util.placement_group([{"CPU": 1}] * n)
+                try:
+                    if to.group.wait(_ASK_AGAIN):
+                        yield n
+                        return
+                finally:
+                    to.ray.util.remove_placement_group(to.group)
+                    to.group = None
+
     def run(
         self,
         task: Task[Context, Job, Result],
@@ -102,6 +134,7 @@ class _Open:
         self.ray = ray
         self.board = ray.remote(_Board).options(num_cpus=0, max_restarts=-1).remote()
         self.rounds = 0
+        self.group: Any = None
         self._placed: tuple[object, Any] | None = None
 
     def place(self, context: object) -> Any:
@@ -128,8 +161,12 @@ class _Round:
         to.rounds += 1
         self.number, self.folder = to.rounds, str(Path.cwd())
         # Lost jobs are started again from here, where they are counted: of some losses Ray itself knows no end.
+        within = self.ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
         self.remote = self.ray.remote(_run_job).options(
-            num_cpus=1, max_retries=0, runtime_env={"env_vars": ENVIRONMENT}
+            num_cpus=1,
+            max_retries=0,
+            runtime_env={"env_vars": ENVIRONMENT},
+            scheduling_strategy="DEFAULT" if to.group is None else within(to.group),
         )
         self.waiting = deque(range(len(jobs)))
         self.running: dict[Any, int] = {}

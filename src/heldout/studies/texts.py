@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from heldout.studies.ledger import Finished
 from heldout.studies.plan import Job, fit_options, scores_of, special
 from heldout.text_recipe import TextRecipe
 from heldout.training.checkpoint import dump_tensors
+from heldout.training.history import History
 from heldout.training.lags import thin
 from heldout.training.shared import versions
 from heldout.training.shuffled import shuffled_labels
-from heldout.training.text import fit_text
+from heldout.training.text import TextModel, fit_text
 
 _MOST_TRAIN = 5_000  # training texts on which the loss of the fitted model is measured, at most
 
@@ -82,48 +83,79 @@ class TextContext:
             (n, Q), before temperature scaling, and ``train_row``, ``train_loss`` of at most 5000 training texts.
         """
         began, fold = time.perf_counter(), job.fold
-        texts = self._texts(fold.test)
-        scores: dict[str, Any] = {
-            f"n_{name}": len(getattr(fold, name)) for name in ("train", "valid", "test")
-        }
-        seen = fold.train[thin(len(fold.train), _MOST_TRAIN)]
-        arrays: dict[str, Any] = {"row": fold.test, "train_row": seen}
-        history, model = [], None
         if isinstance(job.model, TextRecipe):
             how = fit_options(self, job) | {"units": self.units, "report": report}
-            data = self.data
+            data, found = self.data, {}
             if job.shuffled is not None:
                 data, how["shared"] = self._shuffled(fold, job.shuffled), None
                 shares = np.bincount(self._labels(fold.train)) / len(fold.train)
-                scores["constant_loss"] = float(entropy(shares))
+                found["constant_loss"] = float(entropy(shares))
             fitted, run = fit_text(data, fold.train, fold.valid, job.model, **how)
-            arrays |= {"log_proba": fitted.log_proba(texts), "raw": fitted.log_proba(texts, calibrated=False)}
-            arrays["train_loss"] = self.losses(fitted.log_proba(self._texts(seen)), seen)
-            history = run.epochs
-            model = dump_tensors(*fitted.to_file_parts()) if self.keep_models else None
-            scores |= {
-                **scores_of(run),
-                "n_parameters": fitted.n_parameters,
-                "temperature": fitted.temperatures[0],
-            }
-        else:
-            known = np.sort(np.concatenate([fold.train, fold.valid]))
-            reader = job.model.fit(
-                self._texts(known), self._labels(known), len(self.data.classes), seed=job.seed
-            )
-            arrays["log_proba"] = reader.log_proba(texts)
-            arrays["train_loss"] = self.losses(reader.log_proba(self._texts(seen)), seen)
-        arrays["loss"] = self.losses(arrays["log_proba"], fold.test)
-        scores["log loss"] = float(arrays["loss"].mean())
-        scores["accuracy"] = float((arrays["log_proba"].argmax(axis=1) == self._labels(fold.test)).mean())
+            return self.score_fit(job, fitted, run, began=began, scores=found)
+        known = np.sort(np.concatenate([fold.train, fold.valid]))
+        reader = job.model.fit(self._texts(known), self._labels(known), len(self.data.classes), seed=job.seed)
+        return self._finished(job, reader.log_proba, began=began)
+
+    def score_fit(
+        self,
+        job: Job,
+        fitted: TextModel,
+        run: History,
+        *,
+        began: float,
+        scores: Mapping[str, Any] | None = None,
+    ) -> Finished:
+        """Score a recipe that was fitted, see `run`.
+
+        Parameters
+        ----------
+        job : Job
+            The fit.
+        fitted : TextModel
+            Its model.
+        run : History
+            How it trained.
+        began : float
+            When, in seconds of ``time.perf_counter``.
+        scores : mapping, optional
+            More to keep.
+        """
+        about = {"n_parameters": fitted.n_parameters, "temperature": fitted.temperatures[0]}
+        return self._finished(
+            job,
+            fitted.log_proba,
+            began=began,
+            scores={**(scores or {}), **scores_of(run), **about},
+            arrays={"raw": fitted.log_proba(self._texts(job.fold.test), calibrated=False)},
+            history=run.epochs,
+            model=dump_tensors(*fitted.to_file_parts()) if self.keep_models else None,
+        )
+
+    def _finished(
+        self,
+        job: Job,
+        log_proba: Callable[[list[str]], FloatArray],
+        *,
+        began: float,
+        scores: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Finished:
+        fold = job.fold
+        said = log_proba(self._texts(fold.test))
+        loss = self.losses(said, fold.test)
+        seen = fold.train[thin(len(fold.train), _MOST_TRAIN)]
+        found = {"row": fold.test, "train_row": seen, "log_proba": said, "loss": loss, **(arrays or {})}
+        found["train_loss"] = self.losses(log_proba(self._texts(seen)), seen)
+        counts = {f"n_{name}": len(getattr(fold, name)) for name in ("train", "valid", "test")}
+        right = float((said.argmax(axis=1) == self._labels(fold.test)).mean())
         return Finished(
             name=job.name,
             spec=self._inputs(job),
-            scores=scores,
-            history=history,
-            arrays=arrays,
-            model=model,
+            scores={**counts, **(scores or {}), "log loss": float(loss.mean()), "accuracy": right},
+            arrays=found,
             seconds=time.perf_counter() - began,
+            **more,
         )
 
     def _shuffled(self, fold: TextFold, seed: int) -> TextData:

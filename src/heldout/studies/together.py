@@ -12,17 +12,16 @@ from unittest.mock import patch
 import torch.distributed as dist
 from torch import Tensor
 
+from heldout.base_recipe import BaseRecipe
 from heldout.check import FitError
-from heldout.data.mapped import open_windows
 from heldout.data.runs import Runs
-from heldout.nn.networks import Shape
-from heldout.recipe import Recipe
+from heldout.data.windows import Source
 from heldout.studies.engine import ATTEMPTS, Engine, OnProgress
 from heldout.training.checkpoint import Checkpoint, dump_tensors, parse_tensors
 from heldout.training.distributed import ALONE, Ranks, in_torchrun, only_here
+from heldout.training.evaluation import AnyNetwork
 from heldout.training.history import History
 from heldout.training.loop import train
-from heldout.training.start import empty_network
 
 
 class RankLost(FitError):  # noqa: N818 - it says what happened
@@ -35,26 +34,27 @@ class SharedFit:
 
     Attributes
     ----------
-    recipe : Recipe
+    recipe : BaseRecipe
         Settled.
-    shape : Shape
-        Of the network.
+    network : callable
+        Gives one of its shape. A function of a module with its arguments (`functools.partial`), as workers are sent it.
     start : bytes
         Its starting weights (`dump_tensors`).
-    windows : Path
-        Folder of the prepared series (`heldout.data.mapped.write_windows`), on a disk that all workers see.
+    source : callable
+        Opens what it is trained on (`heldout.data.mapped.open_windows`, `heldout.data.token_files.open_tokens`), on a disk that all
+        workers see.
     rows : pair of Runs
-        Origins that train, and that say when to stop.
+        Samples that train, and that say when to stop.
     seed : int
         Decides orders and masks.
     checkpoint : Path
         Where the first worker writes after every epoch.
     """
 
-    recipe: Recipe
-    shape: Shape
+    recipe: BaseRecipe
+    network: Callable[[], AnyNetwork]
     start: bytes
-    windows: Path
+    source: Callable[[], Source]
     rows: tuple[Runs, Runs]
     seed: int
     checkpoint: Path
@@ -126,15 +126,13 @@ def fit_rank(shared: SharedFit, job: Rank, report: Callable[[dict[str, Any]], No
     RankLost
         If another worker is gone.
     """
-    network = empty_network(shared.shape, shared.recipe, shared.seed)
+    network = shared.network()
     network.load_state_dict(parse_tensors(shared.start)[0])
-    if network.shortcut is not None and shared.recipe.shortcut == "ridge":
-        network.shortcut.requires_grad_(False)
-    with job.joined() as ranks:
-        try:
+    try:
+        with job.joined() as ranks:
             history = train(
                 network,
-                open_windows(shared.windows),
+                shared.source(),
                 *shared.rows,
                 shared.recipe,
                 seed=shared.seed,
@@ -142,10 +140,10 @@ def fit_rank(shared: SharedFit, job: Rank, report: Callable[[dict[str, Any]], No
                 report=report,
                 ranks=ranks,
             )
-        except RuntimeError as error:
-            if "gloo" not in str(error).lower():
-                raise
-            raise RankLost(f"{job.name} lost another worker") from error
+    except RuntimeError as error:  # in a step, or while they connect
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
+            raise
+        raise RankLost(f"{job.name} lost another worker") from error
     if not ranks.first:
         return b""
     return dump_tensors(network.state_dict(), vars(history))
@@ -188,11 +186,15 @@ def train_together(
     RankLost
         If workers were lost in each of three attempts.
     """
+    reserved = getattr(
+        engine, "reserved", nullcontext
+    )  # of engines that do not have their workers for themselves
     for attempt in range(1, ATTEMPTS + 1):
         meeting = shared.checkpoint.with_name(f"meeting-{token_hex(8)}")
-        jobs = [Rank(rank, workers, str(meeting), here) for rank in range(workers)]
         try:
-            found = dict(engine.run(fit_rank, jobs, shared, on_progress))
+            with reserved(workers) as world:
+                jobs = [Rank(rank, world, str(meeting), here) for rank in range(world)]
+                found = dict(engine.run(fit_rank, jobs, shared, on_progress))
         except RankLost as lost:
             if attempt == ATTEMPTS:
                 raise

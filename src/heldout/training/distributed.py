@@ -76,20 +76,22 @@ class Ranks:
         dist.broadcast(found, 0)
         return found.numpy().tobytes()
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+    def sum_gradients(
+        self, dense: Sequence[nn.Parameter], loss: Tensor, sparse: Sequence[nn.Parameter] = ()
+    ) -> Tensor:
         """Add up the gradients of the ranks in place, and give the sum of their losses.
 
         Parameters
         ----------
-        parameters : sequence of nn.Parameter
+        dense : sequence of nn.Parameter
             The same on all ranks. One that has no gradient on any rank is left without.
         loss : Tensor of shape ()
             This rank's part of the loss.
+        sparse : sequence of nn.Parameter
+            Those whose gradients hold some rows each.
         """
         if self.world == 1:
             return loss
-        sparse = [p for p in parameters if p.grad is not None and p.grad.is_sparse]
-        dense = [p for p in parameters if not any(p is one for one in sparse)]
         flat = [p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in dense]
         has = loss.new_tensor([float(p.grad is not None) for p in dense])
         bucket = self.total(torch.cat([loss.detach().reshape(1), has, *flat]))
@@ -102,15 +104,17 @@ class Ranks:
         return bucket[0]
 
     def _sum_rows(self, parameter: nn.Parameter) -> Tensor:
-        """The sum of gradients that hold some rows each: of the rows that any rank has."""
-        assert parameter.grad is not None
-        own = parameter.grad.coalesce()
+        """The sum of gradients that hold some rows each: of the rows that any rank has; one without samples has none."""
+        own = parameter.new_zeros(parameter.shape).to_sparse(1) if parameter.grad is None else parameter.grad
+        own = own.coalesce()
         seen = torch.zeros(len(parameter))
         seen[own.indices()[0]] = 1
         rows = self.total(seen).nonzero()[:, 0]
         values = parameter.new_zeros(len(rows), *parameter.shape[1:])
         values[torch.searchsorted(rows, own.indices()[0])] = own.values()
-        return torch.sparse_coo_tensor(rows[None], self.total(values), parameter.shape, is_coalesced=True)
+        return torch.sparse_coo_tensor(
+            rows[None], self.total(values), parameter.shape, is_coalesced=True, check_invariants=False
+        )
 
     @classmethod
     @contextmanager
@@ -153,6 +157,8 @@ class Ranks:
         Ranks
         """
         rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        if os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]:
+            os.environ.update(only_here())
         where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         # The store outlives the workers: those that are started again must not find the addresses of the ones before.
         own = f"heldout/{os.environ['TORCHELASTIC_RESTART_COUNT']}"

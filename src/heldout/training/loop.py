@@ -17,7 +17,7 @@ from heldout.augment.mixup import Augmented
 from heldout.augment.series import SeriesAugmentation
 from heldout.base_recipe import BaseRecipe
 from heldout.check import FitError, InputError, check_number
-from heldout.data.runs import Runs
+from heldout.data.runs import Runs, draw_epoch
 from heldout.data.windows import Batch, Source
 from heldout.nn.masks import PartGenerator
 from heldout.nn.penalties import (
@@ -39,6 +39,7 @@ from heldout.training.optimizers import (
     make_optimizers,
     optimizer_tensors,
     restore_optimizer,
+    sparse_parameters,
 )
 from heldout.training.settle import augmentation_of
 from heldout.training.stopping import EarlyStopping
@@ -162,6 +163,8 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.generator = torch.Generator() if ranks.world == 1 else PartGenerator()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.sparse = sparse_parameters(network)
+        self.dense = [p for p in self.parameters if not any(p is one for one in self.sparse)]
         self.lstm_weights = list(weight_groups(network.lstm).penalised.values())
         self.dense_weights = [layer.weight for layer in (*network.dense, network.head)]
         # What is drawn for a batch (noise, partners, padding) is drawn for the whole of it.
@@ -182,7 +185,7 @@ class _Run:
             for group in optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_factor", 1.0)
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.choice(len(rows), min(len(rows), self.recipe.epoch_samples), replace=False)
+        order = draw_epoch(len(rows), self.recipe.epoch_samples, rng)
         self.network.train()
         source, chosen = source.epoch(rows[torch.from_numpy(order)], rng)
         for step, places in enumerate(source.batches(chosen, self.recipe.batch_size, rng)):
@@ -221,7 +224,7 @@ class _Run:
             if self.ranks.world > 1:
                 loss = loss * ((own.stop - own.start) / n)
             loss.backward()
-        return self.ranks.sum_gradients(self.parameters, loss)
+        return self.ranks.sum_gradients(self.dense, loss, self.sparse)
 
     def loss(self, batch: Batch, own: slice) -> Tensor:
         """What is minimised: the mean loss of this rank's samples of a batch, and the penalties."""

@@ -31,7 +31,7 @@ def make_optimizers(network: nn.Module, recipe: BaseRecipe) -> list[torch.optim.
         A group's ``lr_factor`` is what the schedule's learning rate is multiplied by, and its ``lr`` that of the start.
     """
     weights = weight_groups(network)
-    sparse = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding) and m.sparse}
+    sparse = {id(p) for p in sparse_parameters(network)}
     groups: list[dict[str, Any]] = [
         {
             "params": [p for p in weights.penalised.values() if p.requires_grad],
@@ -56,6 +56,23 @@ def make_optimizers(network: nn.Module, recipe: BaseRecipe) -> list[torch.optim.
         of_rows = torch.optim.SGD if recipe.optimizer == "sgd" else torch.optim.SparseAdam
         made.append(of_rows([group], lr=recipe.lr))
     return made
+
+
+def sparse_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Give those whose gradients hold some rows each.
+
+    Parameters
+    ----------
+    network : nn.Module
+        With embeddings.
+    """
+    return [
+        parameter
+        for module in network.modules()
+        if isinstance(module, nn.Embedding) and module.sparse
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> Tensor:

@@ -62,9 +62,12 @@ def start_network(
 
 
 def empty_network(shape: Shape, recipe: Recipe, seed: int) -> Network:
-    """Give a network whose weights a seed draws, and nothing else."""
+    """Give a network whose weights a seed draws; a ridge shortcut is to be solved, not trained."""
     with torch.random.fork_rng(devices=[]):  # building a module draws from torch's own generator first
-        return Network(shape, recipe, generator=torch.Generator().manual_seed(seed))
+        network = Network(shape, recipe, generator=torch.Generator().manual_seed(seed))
+    if network.shortcut is not None and recipe.shortcut == "ridge":
+        network.shortcut.requires_grad_(False)
+    return network
 
 
 def task_of(data: SeriesData) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from scipy.special import log_softmax
-from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor
 
 from heldout.check import InputError, check_number
@@ -22,10 +21,10 @@ from heldout.training.evaluation import forecast
 from heldout.training.loop import History, Report, train
 from heldout.training.pretrain import read_corpus, share_pretrained
 from heldout.training.shared import Shared
-from heldout.training.temperature import fit_mixture, fit_temperature
 from heldout.training.text_epochs import augmented
-from heldout.training.text_linear import TextLinear, share_text_linear
-from heldout.training.word_vectors import Start, WordVectors, read_word_vectors
+from heldout.training.text_linear import TextLinear
+from heldout.training.text_start import calibrate, fit_linear_part, sample_weights, start_text_network
+from heldout.training.word_vectors import WordVectors, read_word_vectors
 
 KIND = "heldout text model"
 
@@ -268,11 +267,11 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
     vocabulary, vectors = read_word_vectors(recipe, own[0], corpus, seed=seed)
     if vectors is not None:  # those of the file may be shorter than asked for
         recipe = replace(recipe, embedding_size=vectors.matrix.shape[1])
-    weights = [_weights(data.labels[rows], recipe, weight, rows) for rows in (train_rows, valid_rows)]
+    weights = [sample_weights(data.labels[rows], recipe, weight, rows) for rows in (train_rows, valid_rows)]
     linear, logits = None, None
     if recipe.shortcut != "none":
         rows = np.concatenate([train_rows, valid_rows]) if judged else train_rows
-        linear, logits = _fit_linear(data, rows, weights if judged else weights[:1], units, shared)
+        linear, logits = fit_linear_part(data, rows, weights if judged else weights[:1], units, shared)
         logits = logits if judged else np.concatenate([logits, logits])
     source = TokenSource(
         tokens=vocabulary.encode([*own[0], *own[1]], max_length=recipe.max_length),
@@ -283,7 +282,7 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
         rare=recipe.rare,
     )
     first, second = torch.arange(len(source)).split([len(train_rows), len(valid_rows)])
-    network = _start(
+    network = start_text_network(
         recipe, len(vocabulary), vectors, np.bincount(labels_of[0], weights[0], len(classes)), seed
     )
     if recipe.pretrain_epochs:
@@ -297,62 +296,6 @@ def fit_text(  # noqa: PLR0913 - each is a part of the fit that the caller alone
     network.requires_grad_(False).eval()
     beside = logits[len(train_rows) :] if logits is not None and recipe.shortcut == "tfidf" else None
     said = forecast(network, source, second)[:, 0, 0].numpy()
-    temperature = _calibrate(network, said, beside, labels_of[1], weights[1] if judged else 0 * weights[1])
+    temperature = calibrate(network, said, beside, labels_of[1], weights[1] if judged else 0 * weights[1])
     about = None if vectors is None else vectors.about
     return TextModel(recipe, classes, vocabulary, (network,), (temperature,), linear, about), history
-
-
-def _fit_linear(
-    data: TextData, rows: IntArray, weights: list[FloatArray], units: IntArray | None, shared: Shared
-) -> tuple[TextLinear, FloatArray]:
-    """The linear model of training and validation texts, and what it says of each when fitted without it.
-
-    Out of fold for the validation texts too: the network neither trains nor stops on what saw their labels. Whatever the
-    seed of the fit, it is the same, so that networks of several seeds have one linear model.
-    """
-    assert data.labels is not None
-    return share_text_linear(
-        shared,
-        [data.texts[row] for row in rows],
-        data.labels[rows],
-        np.concatenate(weights),
-        len(data.classes),
-        units=None if units is None else units[rows],
-    )
-
-
-def _calibrate(
-    network: TextNetwork, logits: FloatArray, linear: FloatArray | None, labels: IntArray, weight: FloatArray
-) -> float:
-    """Put the linear model beside the network, each with its weight, and give the temperature of what they say."""
-    if linear is None:
-        return fit_temperature(logits, labels, weight) if weight.any() else 1.0
-    share, temperature = fit_mixture(logits, linear, labels, weight)
-    assert network.gain is not None
-    network.share.fill_(share)
-    network.gain.fill_(1 - share)
-    return temperature
-
-
-def _start(
-    recipe: TextRecipe, n_words: int, vectors: Start | None, counts: IntArray | FloatArray, seed: int
-) -> TextNetwork:
-    """A network with its starting weights; without a linear part it begins at the shares of the classes."""
-    matrix = None if vectors is None else torch.from_numpy(vectors.matrix)
-    with torch.random.fork_rng(devices=[]):  # building a module draws from torch's own generator first
-        network = TextNetwork(
-            n_words, len(counts), recipe, vectors=matrix, generator=torch.Generator().manual_seed(seed)
-        )
-    if recipe.shortcut != "residual":
-        shares = (counts + 1) / (counts.sum() + len(counts))
-        with torch.no_grad():
-            network.head.bias.copy_(torch.from_numpy(np.log(shares)))
-    return network
-
-
-def _weights(labels: IntArray, recipe: TextRecipe, weight: FloatArray | None, rows: IntArray) -> FloatArray:
-    """How much each text counts; 1 on average."""
-    own = np.ones(len(rows)) if weight is None else weight[rows]
-    if recipe.class_weight == "balanced":
-        own = own * compute_sample_weight("balanced", labels)
-    return np.asarray(own / own.mean(), np.float64)

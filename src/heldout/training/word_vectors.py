@@ -68,6 +68,23 @@ def read_word_vectors(
     vocabulary = Vocabulary.learn(
         [*texts, *corpus], lower=recipe.lower, min_count=recipe.min_count, max_size=recipe.max_vocabulary
     )
+    return start_vectors(recipe, vocabulary, seed=seed)
+
+
+def start_vectors(
+    recipe: TextRecipe, vocabulary: Vocabulary, *, seed: int
+) -> tuple[Vocabulary, Start | None]:
+    """Read the vectors of the words of a vocabulary, see `read_word_vectors`.
+
+    Parameters
+    ----------
+    recipe : TextRecipe
+        Resolved.
+    vocabulary : Vocabulary
+        Learned from training texts.
+    seed : int
+        Draws the vectors of words that the file does not hold.
+    """
     if recipe.vectors is None:
         return vocabulary, None
     words = leading_words(recipe.vectors, recipe.vectors_words)

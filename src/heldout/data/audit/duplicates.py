@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from heldout.data.audit.finding import Finding, excerpts, failed, passed
 from heldout.data.audit.overlap import Parts
+from heldout.data.near_texts import near_duplicates
 from heldout.data.series import IntArray
-from heldout.data.text_splits import near_duplicates
 from heldout.data.text_table import TextData
 from heldout.plots.values import plural
 
@@ -40,7 +40,7 @@ def find_copies(texts: Sequence[str], *, quick: bool = False) -> Copies:
     """Give which texts are copies of which.
 
     Equal are texts that differ in letter case, spaces and marks only. Nearly equal are those of which the runs of three words
-    have a Jaccard similarity of .8 (`heldout.data.text_splits.near_duplicates`). Alike are two texts of 5 words or fewer whose runs of five
+    have a Jaccard similarity of .8 (`heldout.data.near_texts.near_duplicates`). Alike are two texts of 5 words or fewer whose runs of five
     letters have one of .7.
 
     Parameters
