@@ -1,8 +1,8 @@
-"""A panel larger than memory: `heldout fit --together` on Parquet of a given size, its memory watched, a worker killed.
+"""Data larger than memory: `heldout fit --together` on Parquet of a given size, its memory watched, a worker killed.
 
-    python benchmarks/large.py --gigabytes 0.6 6 --out /tmp/large
+    python benchmarks/large.py [texts] --gigabytes 0.6 6 --out /tmp/large
 
-Makes each panel once, in files of its own; prints the peak resident memory of the workers and of the command, what listens
+Makes each panel, or table of texts, once, in files of its own; prints the peak resident memory of the workers and of the command, what listens
 beyond the loopback interface meanwhile, and whether the run finished although one worker was killed. The last line is the ratio
 of the workers' peaks.
 """
@@ -23,6 +23,11 @@ from pyarrow.parquet import ParquetWriter
 
 _ROWS, _INPUTS = 20_000, 16
 _BYTES = 4 * (_INPUTS + 1) + 8  # of a row, in the file
+_TEXTS, _TEXT_BYTES, _LEXICON = 10_000, 700, 200_000
+_COLUMNS = {
+    "panel": "--target y --id series --time time --horizon 4",
+    "texts": "--text review --target stars",
+}
 
 
 def make(path: Path, gigabytes: float) -> int:
@@ -45,6 +50,29 @@ def make(path: Path, gigabytes: float) -> int:
             writer.write_table(pa.table([*columns, *map(pa.array, inputs)], schema=schema))
     part.replace(path)
     return n_series
+
+
+def make_texts(path: Path, gigabytes: float) -> int:
+    """Write texts of about 100 words, of which a few tell the class; the words are as uneven as those of a language (Zipf)."""
+    n_blocks = round(gigabytes * 1e9 / (_TEXTS * _TEXT_BYTES))
+    if path.exists():
+        return n_blocks * _TEXTS
+    rng = np.random.default_rng(0)
+    letters = rng.integers(97, 123, (_LEXICON, 9)).astype(np.uint8)
+    words = np.array([bytes(row[: 3 + n % 7]).decode() for n, row in enumerate(letters)], dtype=object)
+    chances = 1 / np.arange(10, _LEXICON + 10)
+    schema = pa.schema([("review", pa.string()), ("stars", pa.int8())])
+    part = path.with_suffix(".part")
+    with ParquetWriter(part, schema, compression="none", use_dictionary=["stars"]) as writer:
+        for _ in range(n_blocks):
+            lengths = rng.integers(50, 151, _TEXTS)
+            drawn = rng.choice(_LEXICON, lengths.sum(), p=chances / chances.sum())
+            told = np.add.reduceat(np.isin(drawn, np.arange(200, 300)), np.cumsum(lengths) - lengths)
+            labels = (told + rng.normal(size=_TEXTS) > np.median(told)).astype(np.int8)
+            cuts = np.split(words[drawn], np.cumsum(lengths)[:-1])
+            writer.write_table(pa.table([[" ".join(cut) for cut in cuts], labels], schema=schema))
+    part.replace(path)
+    return n_blocks * _TEXTS
 
 
 def watch(command: list[str], where: Path, out: Path, *, kill: bool) -> dict[str, float]:
@@ -94,31 +122,36 @@ def _listens_outside(process: psutil.Process) -> int:
     return sum(s.status == psutil.CONN_LISTEN and s.laddr.ip not in ("127.0.0.1", "::1") for s in sockets)
 
 
-def panels(sizes: list[float], folder: Path) -> Iterator[tuple[float, Path]]:
-    """The panels, made where they are missing."""
+def tables(kind: str, sizes: list[float], folder: Path) -> Iterator[tuple[float, Path]]:
+    """The tables, made where they are missing."""
     for size in sizes:
-        path = folder / f"panel-{size:g}.parquet"
-        n_series = make(path, size)
-        print(
-            f"{path.name}: {path.stat().st_size / 1e9:.2f} GB, {n_series * _ROWS:,} rows of {n_series:,} series"
-        )
+        path = folder / f"{kind}-{size:g}.parquet"
+        if kind == "texts":
+            holds = f"{make_texts(path, size):,} texts"
+        else:
+            n_series = make(path, size)
+            holds = f"{n_series * _ROWS:,} rows of {n_series:,} series"
+        print(f"{path.name}: {path.stat().st_size / 1e9:.2f} GB, {holds}")
         yield size, path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", nargs="?", choices=_COLUMNS, default="panel")
     parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.6, 6])
     parser.add_argument("--out", type=Path, default=Path("runs/large"))
     parser.add_argument("--epochs", type=int, default=12)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     peaks = []
-    for size, path in panels(given.gigabytes, given.out):
-        command = [sys.executable, "-m", "heldout", "fit", str(path), "--target", "y", "--id", "series"]
-        command += ["--time", "time", "--horizon", "4", "--together", "--workers", "2"]
+    for size, path in tables(given.kind, given.gigabytes, given.out):
+        command = [sys.executable, "-m", "heldout", "fit", str(path), *_COLUMNS[given.kind].split()]
+        command += ["--together", "--workers", "2"]
         command += ["--set", "n_seeds=1", "--set", f"max_epochs={given.epochs}", "--set", "patience=none"]
-        run = given.out / f"run-{size:g}"
-        found = watch([*command, "--out", str(run)], run, given.out / f"log-{size:g}.txt", kill=True)
+        run = given.out / f"run-{given.kind}-{size:g}"
+        found = watch(
+            [*command, "--out", str(run)], run, given.out / f"log-{given.kind}-{size:g}.txt", kill=True
+        )
         peaks.append(found["worker"])
         print(
             f"{size:g} GB: exit {found['exit']:.0f} after {found['seconds']:.0f} s, a worker killed {found['killed']:.0f} time, "
@@ -127,7 +160,7 @@ def main() -> None:
         )
         print(
             subprocess.run(
-                ["tail", "-3", str(given.out / f"log-{size:g}.txt")],
+                ["tail", "-3", str(given.out / f"log-{given.kind}-{size:g}.txt")],
                 capture_output=True,
                 text=True,
                 check=False,

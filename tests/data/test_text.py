@@ -24,10 +24,9 @@ from heldout.data.text import (
     UNK,
     WORD,
     Vocabulary,
-    batches,
     check_texts,
-    replace_rare,
 )
+from heldout.data.token_batches import batches, replace_rare
 from heldout.nn.lstm import LSTM
 
 TEXTS = [
@@ -43,6 +42,25 @@ FEW = settings(max_examples=60, deadline=None)
 def slow_words(text, *, lower=True):
     plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
     return [match.group() for match in re.finditer(WORD, plain.lower() if lower else plain)]
+
+
+ODD = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from([*" \u00a0\u0301\u2019'nt\x1c\n\u3000"]),
+    max_size=25,
+)
+
+
+@given(st.lists(ODD, max_size=5), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_words_between_spaces_are_those_of_the_whole_text(texts, lower):
+    vocabulary = Vocabulary(SPECIAL, (0, 0), lower).extended(
+        word for text in texts for word in slow_words(text)
+    )
+    found = vocabulary.encode(texts, max_length=None)
+    for k, text in enumerate(texts):
+        ids = found.ids[found.offsets[k] : found.offsets[k + 1]].tolist()
+        assert ids == (vocabulary.tokenizer.encode(text).ids or [UNK])
+        assert vocabulary.split(text) == [word for part in text.split(" ") for word in vocabulary.split(part)]
 
 
 @given(st.lists(LETTERS, min_size=1, max_size=8), st.integers(1, 3), st.integers(3, 12), st.booleans())

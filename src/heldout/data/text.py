@@ -3,15 +3,18 @@ r"""Texts cut into words, numbered, and padded into batches.
 A vocabulary is learned from training texts only. Axes: B texts of a batch, T words of its longest text.
 """
 
+import heapq
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 
 from heldout.check import InputError, check_number
@@ -27,8 +30,7 @@ SPECIAL = ("[PAD]", "[UNK]")
 WORD = r"n't\b|'(?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*(?!\w)|\w+?(?=n't\b)|\w+|([^\w\s])\1*"
 
 _PIECE = 1_000_000  # characters that are cut into words at once: bounds the memory that a huge text takes
-_CHUNK = 1024  # texts
-_POOL = 50  # batches of which the texts are sorted by length together
+_MOST_KNOWN = 300_000  # parts of texts whose words are remembered
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +158,7 @@ class Vocabulary:
         lower : bool, default True
             Read capitals as small letters.
         min_count : int, default 2
-            Leave out words that occur less often; at least 1, where `replace_rare` alone trains what stands for
+            Leave out words that occur less often; at least 1, where `heldout.data.token_batches.replace_rare` alone trains what stands for
             unknown words. Raising it makes overfitting less likely.
         max_size : int, default 30_000
             Words at most, the two special ones among them, at least 3; the most frequent are kept.
@@ -166,25 +168,42 @@ class Vocabulary:
         InputError
             If no word is left, or a text is no str.
         """
+        texts = check_texts(texts)
+        counts = count_words(texts, lower=lower)
+        how = {"n_texts": len(texts), "min_count": min_count, "max_size": max_size}
+        return cls.of_counts(counts.items(), lower=lower, **how)
+
+    @classmethod
+    def of_counts(
+        cls, counts: Iterable[tuple[str, int]], *, n_texts: int, lower: bool, min_count: int, max_size: int
+    ) -> Self:
+        """Give the vocabulary of words that were counted, of equally frequent ones those that come first in the alphabet.
+
+        Parameters
+        ----------
+        counts : iterable of (str, int)
+            Each word once.
+        n_texts : int
+            How many texts they were counted in, for the error.
+        lower, min_count, max_size
+            As in `learn`.
+        """
         check_number("min_count", min_count, 1, np.inf, open_high=True)
         check_number("max_size", max_size, 3, np.inf, open_high=True)
-        texts = check_texts(texts)
-        tokenizer = _tokenizer(SPECIAL, lower=lower)
-        trainer = trainers.WordLevelTrainer(
-            vocab_size=max_size, min_frequency=min_count, special_tokens=[*SPECIAL], show_progress=False
-        )
-        tokenizer.train_from_iterator((piece for text in texts for piece in _pieces(text)), trainer)
-        found = tokenizer.get_vocab()
-        if len(found) <= len(SPECIAL):
+        n_words, most = 0, max_size - len(SPECIAL)
+        kept: list[tuple[int, _Last]] = []  # a heap, of which the first would go
+        for word, count in counts:
+            n_words += count
+            if count >= min_count:
+                (heapq.heappush if len(kept) < most else heapq.heappushpop)(kept, (count, _Last(word)))
+        if not kept:
             raise InputError(
-                f"the training texts must hold a word {min_count} times or more, but {plural(len(texts), 'text')} {'has' if len(texts) == 1 else 'have'} none; "
+                f"the training texts must hold a word {min_count} times or more, but {plural(n_texts, 'text')} {'has' if n_texts == 1 else 'have'} none; "
                 "lower min_count"
             )
-        known = cls(tuple(sorted(found, key=found.__getitem__)), (0,) * len(found), lower)
-        tokens = known.encode(texts, max_length=None)
-        counts = np.bincount(tokens.ids, minlength=len(found))
-        counts[UNK] -= tokens.n_empty
-        return cls(known.words, tuple(counts.tolist()), lower)
+        found = [(last.word, count) for count, last in sorted(kept, reverse=True)]
+        words, numbers = zip(*found, strict=True)
+        return cls((*SPECIAL, *words), (0, n_words - sum(numbers), *numbers), lower)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -206,8 +225,7 @@ class Vocabulary:
 
     def split(self, text: str) -> list[str]:
         """Give the words of a text as they are looked up, unknown ones too."""
-        normal = self.tokenizer.normalizer.normalize_str(text)
-        return [word for word, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+        return _split(self.tokenizer, text)
 
     def encode(self, texts: Sequence[str], *, max_length: int | None = 256) -> Tokens:
         """Give the numbers of the words of texts.
@@ -236,12 +254,15 @@ class Vocabulary:
         return Tokens(joined, offsets, n_before, n_cut, n_empty)
 
     def _numbered(self, texts: list[str]) -> Iterator[IntArray]:
-        for start in range(0, len(texts), _CHUNK):
-            pieces = [list(_pieces(text)) for text in texts[start : start + _CHUNK]]
-            whole = [own[0] if len(own) == 1 else "" for own in pieces]
-            for own, encoded in zip(pieces, self.tokenizer.encode_batch_fast(whole), strict=True):
-                parts = [encoded.ids] if len(own) == 1 else [self.tokenizer.encode(part).ids for part in own]
-                yield np.concatenate([np.array(part, np.int64) for part in parts])
+        known: dict[str, list[int]] = {}  # what stands between two spaces is cut and looked up once
+        for text in texts:
+            parts = _parts(text)
+            for part in parts:
+                if part not in known:
+                    known[part] = [self.numbers.get(word, UNK) for word in self.split(part)]
+            yield np.array([number for part in parts for number in known[part]], np.int64)
+            if len(known) > _MOST_KNOWN:
+                known.clear()
 
     def to_json(self) -> str:
         """Give the vocabulary as JSON, which `from_json` reads."""
@@ -300,77 +321,51 @@ def _tokenizer(words: Sequence[str], *, lower: bool) -> Tokenizer:
     return tokenizer
 
 
-def _pieces(text: str) -> Iterator[str]:
-    for start in range(0, max(len(text), 1), _PIECE):
-        yield text[start : start + _PIECE]
-
-
-def replace_rare(
-    ids: IntArray, counts: Sequence[int], rng: np.random.Generator, *, alpha: float = 0.25
-) -> IntArray:
-    """Give the numbers of words with rare ones replaced by the unknown word at random, so that it is trained.
-
-    A word that the training texts hold n times is replaced with probability alpha / (alpha + n).
+def count_words(texts: Iterable[str], *, lower: bool) -> Counter[str]:
+    """Give how often texts hold each word.
 
     Parameters
     ----------
-    ids : array of int64, any shape
-        Numbers of words of training texts; not changed. Padding stays.
-    counts : sequence of int
-        `Vocabulary.counts`.
-    rng : numpy Generator
-        Draws.
-    alpha : float, default 0.25
-        0 replaces nothing; raising it makes overfitting to rare words less likely.
-
-    References
-    ----------
-    Kiperwasser & Goldberg 2016, arXiv:1603.04351, section 4 (word dropout).
+    texts : iterable of str
+        The texts.
+    lower : bool
+        Read capitals as small letters.
 
     Examples
     --------
-    >>> replace_rare(np.array([2, 3, 0]), [0, 0, 1, 10**9], np.random.default_rng(0), alpha=1e6)
-    array([1, 3, 0])
+    >>> count_words(["Good, good film!"], lower=True)
+    Counter({'good': 2, ',': 1, 'film': 1, '!': 1})
     """
-    check_number("alpha", alpha, 0, np.inf, open_high=True)
-    rates = alpha / (alpha + np.maximum(np.array(counts, float), 1))
-    rates[[PAD, UNK]] = 0.0
-    return np.where(rng.random(ids.shape) < rates[ids], UNK, ids)
+    tokenizer, counts = _tokenizer(SPECIAL, lower=lower), Counter[str]()
+    for part, n in Counter(chain.from_iterable(map(_parts, texts))).items():
+        for word in _split(tokenizer, part):
+            counts[word] += n
+    return counts
 
 
-def batches(lengths: IntArray, batch_size: int, rng: np.random.Generator | None = None) -> list[IntArray]:
-    """Give batches of texts of about the same length, each text once.
+def _split(tokenizer: Tokenizer, text: str) -> list[str]:
+    normal = tokenizer.normalizer.normalize_str(text)
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 
-    Parameters
-    ----------
-    lengths : array of shape (n,) of int
-        Words of each text.
-    batch_size : int
-        Texts in a batch, at least 1; the rest makes a smaller one.
-    rng : numpy Generator, optional
-        Draws which of about equally long texts go together, and the order of the batches. None for a fixed order, the
-        longest texts first: for predictions.
 
-    Returns
-    -------
-    list of arrays of int64
-        Numbers of texts.
+def _parts(text: str) -> list[str]:
+    """What stands between spaces: no word reaches over one, nor depends on what is beyond."""
+    if len(text) <= _PIECE:
+        return text.split(" ")
+    pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+    return [part for piece in pieces for part in piece.split(" ")]
 
-    Examples
-    --------
-    >>> batches(np.array([9, 2, 8, 3, 1]), 2)
-    [array([0, 2]), array([3, 1]), array([4])]
-    """
-    check_number("batch_size", batch_size, 1, np.inf, open_high=True)
-    lengths = np.asarray(lengths)
-    order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
-    pool = len(lengths) if rng is None else batch_size * _POOL
-    made = []
-    for start in range(0, len(order), max(pool, 1)):
-        rows = order[start : start + pool]
-        rows = rows[np.argsort(-lengths[rows], kind="stable")]
-        made += [rows[k : k + batch_size] for k in range(0, len(rows), batch_size)]
-    return made if rng is None else [made[k] for k in rng.permutation(len(made))]
+
+class _Last:
+    """A word that is smaller than those before it in the alphabet."""
+
+    __slots__ = ("word",)
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def __lt__(self, other: "_Last") -> bool:
+        return self.word > other.word
 
 
 def check_texts(texts: object) -> list[str]:

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heldout.check import check_number
 from heldout.data.series import FloatArray, IntArray
-from heldout.data.text import Tokens, batches, replace_rare
+from heldout.data.text import PAD, UNK, Tokens
 from heldout.data.windows import Batch, Source
 
+_POOL = 50  # batches of which the texts are sorted by length together
 _EVAL_WORDS = 65_536  # words, padding among them, that are read at once outside of training
 
 
@@ -31,7 +33,7 @@ class TokenSource(Source):
     counts : sequence of int
         How often the training texts hold each word of the vocabulary.
     rare : float, default 0
-        Alpha of `heldout.data.text.replace_rare`, drawn for every epoch.
+        Alpha of `replace_rare`, drawn for every epoch.
 
     Examples
     --------
@@ -77,3 +79,71 @@ class TokenSource(Source):
             return self, rows
         ids = replace_rare(self.tokens.ids, self.counts, rng, alpha=self.rare)
         return replace(self, tokens=replace(self.tokens, ids=ids)), rows
+
+
+def replace_rare(
+    ids: IntArray, counts: Sequence[int], rng: np.random.Generator, *, alpha: float = 0.25
+) -> IntArray:
+    """Give the numbers of words with rare ones replaced by the unknown word at random, so that it is trained.
+
+    A word that the training texts hold n times is replaced with probability alpha / (alpha + n).
+
+    Parameters
+    ----------
+    ids : array of int64, any shape
+        Numbers of words of training texts; not changed. Padding stays.
+    counts : sequence of int
+        `heldout.data.text.Vocabulary.counts`.
+    rng : numpy Generator
+        Draws.
+    alpha : float, default 0.25
+        0 replaces nothing; raising it makes overfitting to rare words less likely.
+
+    References
+    ----------
+    Kiperwasser & Goldberg 2016, arXiv:1603.04351, section 4 (word dropout).
+
+    Examples
+    --------
+    >>> replace_rare(np.array([2, 3, 0]), [0, 0, 1, 10**9], np.random.default_rng(0), alpha=1e6)
+    array([1, 3, 0])
+    """
+    check_number("alpha", alpha, 0, np.inf, open_high=True)
+    rates = alpha / (alpha + np.maximum(np.array(counts, float), 1))
+    rates[[PAD, UNK]] = 0.0
+    return np.where(rng.random(ids.shape) < rates[ids], UNK, ids)
+
+
+def batches(lengths: IntArray, batch_size: int, rng: np.random.Generator | None = None) -> list[IntArray]:
+    """Give batches of texts of about the same length, each text once.
+
+    Parameters
+    ----------
+    lengths : array of shape (n,) of int
+        Words of each text.
+    batch_size : int
+        Texts in a batch, at least 1; the rest makes a smaller one.
+    rng : numpy Generator, optional
+        Draws which of about equally long texts go together, and the order of the batches. None for a fixed order, the
+        longest texts first: for predictions.
+
+    Returns
+    -------
+    list of arrays of int64
+        Numbers of texts.
+
+    Examples
+    --------
+    >>> batches(np.array([9, 2, 8, 3, 1]), 2)
+    [array([0, 2]), array([3, 1]), array([4])]
+    """
+    check_number("batch_size", batch_size, 1, np.inf, open_high=True)
+    lengths = np.asarray(lengths)
+    order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
+    pool = len(lengths) if rng is None else batch_size * _POOL
+    made = []
+    for start in range(0, len(order), max(pool, 1)):
+        rows = order[start : start + pool]
+        rows = rows[np.argsort(-lengths[rows], kind="stable")]
+        made += [rows[k : k + batch_size] for k in range(0, len(rows), batch_size)]
+    return made if rng is None else [made[k] for k in rng.permutation(len(made))]

@@ -103,7 +103,7 @@ class MappedTokens(TokenSource):
         return (replace(self, key=int(rng.integers(2**63))) if self.rare else self), rows
 
     def _replaced(self, ids: IntArray, places: IntArray) -> IntArray:
-        """As `heldout.data.text.replace_rare`, without numbers for all that is not in the batch."""
+        """As `heldout.data.token_batches.replace_rare`, without numbers for all that is not in the batch."""
         rates = self.rare / (self.rare + np.maximum(np.array(self.counts, float), 1))
         rates[: UNK + 1] = 0.0
         assert self.key is not None

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from heldout.check import InputError
-from heldout.data.text import PAD, Tokens, Vocabulary, batches
+from heldout.data.text import PAD, Tokens, Vocabulary
+from heldout.data.token_batches import batches
 from heldout.nn.lstm import LSTM
 from heldout.nn.text import TextNetwork
 from heldout.text_recipe import TextRecipe
