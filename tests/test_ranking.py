@@ -306,3 +306,8 @@ def test_the_recipe_can_be_the_control(tmp_path):
     assert result.found["others"] == [{"name": "early stopping", "why": "the control has it"}]
     chosen = Config.read(tmp_path / "a" / "chosen.toml").recipe
     assert chosen.patience == config.recipe.patience
+
+
+def test_remedies_that_need_no_recipe_of_their_own_can_be_ranked_alone(tmp_path):
+    result = rank(tmp_path / "a", remedies=("seed ensemble", "more data"))
+    assert {row["name"] for row in result.rows} == {"seed ensemble", "more data"}

@@ -274,7 +274,7 @@ class Grid:
     def fit(self, jobs: Iterable[Job]) -> list[Finished]:
         """Do those fits that have not been done, in one round, and give all."""
         wanted = list(jobs)
-        left = [job for job in wanted if job.name not in self.held]
+        left = [*{job.name: job for job in wanted if job.name not in self.held}.values()]
         if left:
             self.held.update((job.name, done) for job, done in zip(left, self.run(left), strict=True))
         return [self.held[job.name] for job in wanted]
