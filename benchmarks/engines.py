@@ -108,6 +108,7 @@ def write_texts(path: Path, seed: int, n_rows: int = 150) -> None:
 def table_of(out: Path) -> dict[str, Any]:
     """All that a study found: of arrays and models the bytes."""
     found = {"scores": result_of(out)}
+    found["scores"].pop("path", None)
     for row in found["scores"].get("rows", []):
         row.pop("cost", None)  # of a remedy: in seconds of its fits against those of the control
     with Ledger(out / "ledger.sqlite", readonly=True) as ledger:

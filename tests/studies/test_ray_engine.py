@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from heldout.studies.engine import InlineEngine
 from heldout.studies.failures import JobFailed
 from heldout.studies.ray_cluster import end_orphans
 from heldout.studies.ray_engine import RayEngine
+from heldout.studies.together import train_together
+from tests.studies.test_together import little_fit, same
 
 pytestmark = pytest.mark.skipif(
     find_spec("ray") is None, reason="ray is not installed: pip install 'heldout[ray]'"
@@ -87,6 +90,22 @@ def test_progress_arrives_while_a_job_runs(engine):
     told = []
     list(engine.run(slow, range(2), None, lambda index, said: told.append((index, set(said)))))
     assert (0, {"process"}) in told
+
+
+def test_workers_that_wait_for_each_other_have_their_cpus_together(engine):
+    with engine.reserved(5) as world:
+        assert world == 2
+        assert dict(engine.run(square, range(4), np.ones(4))) == dict(
+            InlineEngine().run(square, range(4), np.ones(4))
+        )
+    assert dict(engine.run(square, range(2), np.ones(2)))
+
+
+def test_one_model_is_trained_by_two_workers_as_by_one(engine, tmp_path):
+    fit = little_fit(tmp_path)
+    alone, _ = train_together(fit, 1, InlineEngine())
+    two, _ = train_together(replace(fit, checkpoint=tmp_path / "two"), 2, engine)
+    same(alone, two, 1e-4)
 
 
 def listening():

@@ -28,6 +28,11 @@ from heldout.training.start import empty_network, start_network
 @pytest.fixture
 def shared(tmp_path: Path) -> SharedFit:
     """A little fit with all its files."""
+    return little_fit(tmp_path)
+
+
+def little_fit(tmp_path: Path) -> SharedFit:
+    """A fit of some hundred rows, its windows in files."""
     rng = np.random.default_rng(0)
     table = pl.DataFrame({"a": rng.normal(size=400).cumsum(), "b": rng.normal(size=400)})
     data = read_series(table, target="a", past=["b"], horizon=2)
