@@ -152,6 +152,7 @@ def test_series_that_begin_before_those_of_the_sample_train_too(
     frame.write_parquet(tmp_path / "late.parquet")
     found = fit(tmp_path / "late.parquet", config, out=tmp_path / "run", engine=InlineEngine(), together=True)
     assert f"{2 * N_ROWS} rows of 2 series, evenly picked" in found.notes[-1]
+    assert "The baselines were fitted to" in found.sentence
     trained = int(found.notes[-1].split("trained on ")[1].split(" windows, by")[0].replace(",", ""))
     assert trained > 4 * (N_ROWS - 60)
 

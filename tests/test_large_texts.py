@@ -70,6 +70,7 @@ def test_a_folder_of_texts_is_fitted_by_two_workers_as_by_one(config, tmp_path):
     said = " ".join(two.notes)
     assert f"{N:,} texts: the network was trained on" in said
     assert "by 2 workers together" in said
+    assert two.sentence.endswith("texts that train it, and to those that stop it.")
     assert not (tmp_path / "two" / "checkpoints").exists()
     model = two.model
     assert model.predict_proba(["w1 w2 w3 great"])[0].argmax() == 1
@@ -180,6 +181,8 @@ def test_where_all_texts_are_in_the_sample_it_is_the_fit_from_memory(config, tmp
     assert [row.name for row in memory.rows] == [row.name for row in files.rows]
     assert [row.value for row in files.rows] == pytest.approx([row.value for row in memory.rows], rel=1e-5)
     assert files.model.vocabulary == memory.model.vocabulary
+    assert files.sentence[:60] == memory.sentence[:60]
+    assert "The baselines were fitted" not in files.sentence
 
 
 def test_vectors_and_reading_before_are_taken_from_files_too(config, tmp_path):

@@ -159,6 +159,7 @@ def fit_large(
         columns, notes = fits.columns(model), [*task.notes, *found]
         names = list(task.candidates)
         result = fits.result(run, names, notes, model, columns, looks=looks, season=task.season)
+        result = replace(result, baselines_saw=fits_of_all.beside())
         scores = _scores(task, fits, result) | {
             "audit": [finding.to_dict() for finding in audited],
             "command": command or run.call("fit", source, config, None),
@@ -245,6 +246,15 @@ class _SeriesFits(LargeFits):
             f"{cache.n_rows:,} rows of {len(cache.ids):,} series: the model was trained on {len(self.rows[0]):,} windows{of}, by "
             f"{plural(self.workers, 'worker')} together; {data.n_rows:,} rows of {len(data.ids):,} series, evenly picked, "
             "decided on the split, fitted the baselines and are the sealed test"
+        )
+
+    def beside(self) -> str:
+        """Say what the baselines were fitted to, where it is less."""
+        n_sample = len(self.fold.train_rows(self.context.data, self.context.lookback))
+        if n_sample == len(self.rows[0]):
+            return ""
+        return (
+            f"The baselines were fitted to {n_sample:,} of the {len(self.rows[0]):,} windows that train it."
         )
 
     def fit(self, job: Job, began: float) -> Finished:

@@ -128,10 +128,12 @@ def fit_large_texts(
         results = run_plan(context, jobs, ledger, engine=held, **told)
         fits = TextFits(jobs, results, context, folds)
         model = fits.final_model()
-        found = network.describe(fits.of(HELDOUT, folds[-1])[0].scores)
+        about = fits.of(HELDOUT, folds[-1])[0].scores
+        found = network.describe(about)
         for text in found:
             listener.note(text)
         result = fits.result(run, list(task.candidates), [*task.notes, *found], model, looks=looks)
+        result = replace(result, baselines_saw=network.beside(about))
         scores = result.to_dict() | fits.evidence(model) | summarize(task, fits, model)
         scores["audit"] = [finding.to_dict() for finding in audited]
         scores |= {"command": command or run.call("fit", source, config, None), "environment": environment()}
@@ -200,6 +202,13 @@ class _TextFits(LargeFits):
             *([f"{plural(left, 'text')} {'was' if left == 1 else 'were'} left out, {why}"] if left else []),
             *scores["words"],
         ]
+
+    def beside(self, scores: dict[str, Any]) -> str:
+        """Say what the baselines were fitted to, where it is less."""
+        n_sample, n_train = len(self.fold.train), scores["n_network"]
+        if n_sample == n_train:
+            return ""
+        return f"The baselines were fitted to {n_sample:,} of the {n_train:,} texts that train it, and to those that stop it."
 
     def fit(self, job: Job, began: float) -> Finished:
         """Fit and score one job."""

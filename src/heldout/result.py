@@ -78,6 +78,8 @@ class Result:
         Series of a sealed test that holds one moment: the intervals are then over them, not over time.
     accuracy : dict or None
         M4's measures where a test table was given (`heldout.accuracy.m4_accuracy`).
+    baselines_saw : str
+        Where baselines were fitted to less than the model, how much, in a sentence.
     notes : list of str
         What was inferred and decided.
     model : SeriesModel
@@ -99,6 +101,7 @@ class Result:
     quantiles: list[dict[str, float]] = field(default_factory=list)
     n_series: int | None = None
     accuracy: dict[str, Any] | None = None
+    baselines_saw: str = ""
     notes: list[str] = field(default_factory=list)
     model: SeriesModel
 
@@ -139,8 +142,9 @@ class Result:
             if self.extra_inputs
             else ""
         )
+        fewer = f" {self.baselines_saw}" * bool(self.baselines_saw)
         over = f" Intervals are over {self.n_series} series, at one moment." if self.n_series else ""
-        return f"On {self.test_rows} sealed test row{'s' if self.test_rows > 1 else ''} heldout's loss is {own.value:.4g}, {how}; {beside}.{over}{nothing}{more}"
+        return f"On {self.test_rows} sealed test row{'s' if self.test_rows > 1 else ''} heldout's loss is {own.value:.4g}, {how}; {beside}.{over}{nothing}{more}{fewer}"
 
     def plot(self) -> Any:
         """Draw the skill of every candidate against the last value, with its interval.

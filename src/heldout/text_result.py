@@ -95,6 +95,8 @@ class TextResult:
         Skill against the class shares over the folds.
     looks : int
         How often these texts have been looked at, this time included.
+    baselines_saw : str
+        Where baselines were fitted to less than the model, how much, in a sentence.
     notes : list of str
         What was inferred and decided.
     model : TextModel
@@ -111,6 +113,7 @@ class TextResult:
     added_nothing: bool
     fold_skill: Interval | None
     looks: int
+    baselines_saw: str = ""
     notes: list[str] = field(default_factory=list)
     model: TextModel
 
@@ -148,8 +151,9 @@ class TextResult:
             if self.added_nothing
             else ""
         )
+        fewer = f" {self.baselines_saw}" * bool(self.baselines_saw)
         n = f"{self.test_rows:,} sealed text{'s' * (self.test_rows != 1)}"
-        return f"On {n} heldout's log loss is {own.value:.4g} and {100 * own.accuracy:.1f} % are right, {how}; {against}.{nothing}"
+        return f"On {n} heldout's log loss is {own.value:.4g} and {100 * own.accuracy:.1f} % are right, {how}; {against}.{nothing}{fewer}"
 
     def plot(self) -> Any:
         """Draw the skill of every candidate against the class shares, with its interval.
