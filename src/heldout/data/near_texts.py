@@ -3,11 +3,11 @@
 import re
 import unicodedata
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]  # it has no types
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -108,7 +108,7 @@ class NearTexts:
     Parameters
     ----------
     texts : sequence of str
-        Held in memory.
+        Their runs of words are held in memory, 8 bytes each.
     threshold : float, default 0.8
         In (0, 1].
 
@@ -122,11 +122,12 @@ class NearTexts:
     def __init__(self, texts: Sequence[str], threshold: float = 0.8) -> None:
         check_number("threshold", threshold, 0, 1, open_low=True)
         self.threshold = threshold
-        self._held = [_shingles(text) for text in texts]
-        self._holders: dict[int, list[int]] = {}
-        for place, held in enumerate(self._held):
-            for shingle in held:
-                self._holders.setdefault(shingle, []).append(place)
+        shingles = [_shingle_array(text) for text in texts]
+        self._sizes = np.array([len(own) for own in shingles], np.int64)
+        every = np.concatenate([np.zeros(0, np.uint32), *shingles])
+        order = np.argsort(every, kind="stable")
+        self._shingles = every[order]
+        self._holders = np.repeat(np.arange(len(shingles), dtype=np.int32), self._sizes)[order]
 
     def near(self, text: str) -> bool:
         """Whether a text is near to one of them.
@@ -136,13 +137,16 @@ class NearTexts:
         text : str
             Any.
         """
-        own, holders = _shingles(text), self._holders
-        known = [holders[shingle] for shingle in own if shingle in holders]
+        own = _shingle_array(text)
+        first, stop = (np.searchsorted(self._shingles, own, side) for side in ("left", "right"))
         # A near one holds a share of at least the threshold of the text's own shingles.
-        if not own or len(known) < self.threshold * len(own):
+        if not len(own) or (stop > first).sum() < self.threshold * len(own):
             return False
-        shared = Counter(place for places in known for place in places)
-        return any(
-            both >= self.threshold * (len(own) + len(self._held[place]) - both)
-            for place, both in shared.items()
-        )
+        found = [self._holders[a:b] for a, b in zip(first, stop, strict=True)]
+        both = np.bincount(np.concatenate(found), minlength=len(self._sizes))
+        return bool((both >= self.threshold * (len(own) + self._sizes - both))[both > 0].any())
+
+
+def _shingle_array(text: str) -> NDArray[np.uint32]:
+    own = _shingles(text)
+    return np.fromiter(own, np.uint32, len(own))
