@@ -19,6 +19,8 @@ from heldout.cli.show import hold_against, show
 from heldout.config import Config
 from heldout.data.vectors import read_vectors
 from heldout.progress import Display
+from heldout.report.blocks import Table
+from heldout.report.terminal import print_table
 from heldout.studies.compare import Interval
 from heldout.text_result import TextResult, TextRow
 from tests.test_experiment import make_table
@@ -412,3 +414,24 @@ def test_the_startup_does_not_wait_for_what_one_command_needs():
     code = "import sys, heldout.cli; print({'torch', 'polars', 'numpy', 'tokenizers', 'plotly'} & sys.modules.keys())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--address", "127.0.0.1:1"], "--address names a Ray cluster: give --engine ray with it"),
+        (["--engine", "ray", "--workers", "1", "--address", "nonsense"], "must be host:port, got 'nonsense'"),
+        (["--engine", "ray", "--workers", "1", "--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1: correct the address"),
+        (["--engine", "ray", "--workers", "0"], "--workers 0 does the fits in this process: give 1 or more"),
+        (["--engine", "spark"], "--engine must be one of"),
+    ],
+)  # fmt: skip
+def test_where_fits_cannot_run_is_said_before_anything_is_read(tmp_path, capfd, options, message):
+    assert run("fit", "nowhere.csv", "--target", "y", "--out", str(tmp_path / "run"), *options) == 2
+    assert message in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_for_a_file_is_as_wide_as_its_numbers(capsys):
+    print_table(Table(caption="wide", header=["a", *"bcdefgh"], rows=[["x", *["1" * 40] * 7]]))
+    assert capsys.readouterr().out.count("1" * 40) == 7

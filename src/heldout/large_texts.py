@@ -30,7 +30,7 @@ from heldout.plots.values import plural
 from heldout.result import HELDOUT
 from heldout.runs import Run, environment
 from heldout.seal import take_text_look
-from heldout.studies.engine import Engine, LocalEngine
+from heldout.studies.engine import Engine, LocalEngine, workers_of
 from heldout.studies.ledger import Finished, Ledger
 from heldout.studies.plan import Job, end_study, run_plan
 from heldout.studies.texts import TextContext
@@ -47,7 +47,7 @@ from heldout.training.text_linear import TextLinear
 from heldout.training.text_start import calibrate, fit_linear_part, sample_weights, start_text_network
 from heldout.training.word_vectors import start_vectors
 
-SAMPLE_TEXTS = 30_000
+SAMPLE_TEXTS = 20_000
 """Texts, evenly picked, on which the split is decided, baselines and the linear part are fitted and everything is scored."""
 
 
@@ -97,7 +97,7 @@ def fit_large_texts(
         If the files or the configuration break a rule.
     """
     listener, engine = listener or Silent(), engine or LocalEngine()
-    _check(config)
+    _check(config, workers_of(engine))
     cache = _open(source, config, out, listener)
     data, rows = cache.sample(SAMPLE_TEXTS)
     task = TextTask.of(data, replace(config, study=replace(config.study, n_folds=0)))
@@ -142,7 +142,7 @@ def fit_large_texts(
     return result
 
 
-def _check(config: TextConfig) -> None:
+def _check(config: TextConfig, workers: int) -> None:
     check_named(config)
     check_files(config)
     recipe, study = config.recipe, config.study
@@ -154,6 +154,8 @@ def _check(config: TextConfig) -> None:
         raise InputError(
             "data larger than memory has no test table of its own, but test was given: leave it out"
         )
+    if recipe.mixup and workers > 1:
+        raise InputError(f"mixup of texts needs one worker, got {workers}: set mixup=0, or train it alone")
     if recipe.augments:
         raise InputError("texts larger than memory are not augmented: leave the rates of augmentation at 0")
     if recipe.shortcut == "residual":

@@ -184,7 +184,7 @@ def test_a_missing_file_names_its_neighbours(tmp_path):
         read_table(tmp_path / "price.csv")
     with pytest.raises(InputError, match="nor a folder"):
         read_table(tmp_path / "nowhere" / "price.csv")
-    with pytest.raises(InputError, match="is a folder; name a file"):
+    with pytest.raises(InputError, match="is a folder; give one file"):
         read_table(tmp_path)
 
 

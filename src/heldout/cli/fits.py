@@ -21,7 +21,7 @@ _NAMED: dict[str, Any] = {
             "--workers",
             min=0,
             envvar="HELDOUT_WORKERS",
-            help="Fits that run at once, each in a process of its own (default: one per core); 0: one after the other in this one.",
+            help="Fits that run at once, each in a process of its own (default: one per core); 0: one after the other in this one, with the engine local.",
         ),
     ],
     "engine": Annotated[
@@ -78,8 +78,15 @@ class Fits:
             if self.address is not None:
                 raise InputError("--address names a Ray cluster: give --engine ray with it, or leave it out")
             return InlineEngine() if self.workers == 0 else LocalEngine(self.workers)
+        if self.workers == 0:
+            raise InputError(
+                "--workers 0 does the fits in this process: give 1 or more with --engine ray, or leave that out"
+            )
+        from heldout.studies.ray_cluster import knock
         from heldout.studies.ray_engine import RayEngine
 
+        if self.address is not None:  # before anything is read
+            knock(self.address)
         return RayEngine(self.workers, address=self.address)
 
     @property

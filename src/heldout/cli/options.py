@@ -18,7 +18,11 @@ _SERIES_ONLY = ("id", "future", "static", "ignore", "horizon", "season")
 _TEXT_ONLY = ("group",)
 
 Source = Annotated[
-    str, typer.Argument(help="Table: CSV, TSV, JSON lines or Parquet, gzip too.", show_default=False)
+    str,
+    typer.Argument(
+        help="Table: CSV, TSV, JSON lines or Parquet, gzip too; for fit also a folder of Parquet files.",
+        show_default=False,
+    ),
 ]
 RunFolder = Annotated[
     Path, typer.Argument(help="Run directory that `heldout fit` wrote.", show_default=False)

@@ -140,18 +140,17 @@ def _range(low: float | None, high: float | None, form: str) -> str:
 
 def _print_grid(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from heldout.report.terminal import print_grid
 
     grid = Table(title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
     for place, name in enumerate(header):
         grid.add_column(name, justify="right" if place else "left", no_wrap=True)
     for line in lines:
         grid.add_row(*map(escape, line), style="bold" if line[0] == "heldout" else "")
-    console = Console(highlight=False)
-    console.width = max(console.width, LEAST_WIDTH)
-    console.print(grid)
+    print_grid(grid, least_width=LEAST_WIDTH)
 
 
 def _print_accuracy(accuracy: Found) -> None:

@@ -78,8 +78,10 @@ def open_or_make(
             cache = use(replace_folder(folder, make, made_of))
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        way_out = "; make room, or name a folder on another disk" if full else ""
-        raise InputError(f"cannot write the cache in {folder}: {error.strerror}{way_out}") from error
+        room = "make room, or " if full else ""
+        raise InputError(
+            f"cannot write the cache in {folder}: {error.strerror}; {room}name a run directory, which it lies beside, elsewhere (out)"
+        ) from error
     return cache, f"the cache in {folder} {why} and was made again" if why else ""
 
 

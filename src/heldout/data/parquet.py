@@ -195,7 +195,9 @@ def _files(source: object) -> list[Path]:
     if path.is_dir():
         files = sorted(item for item in path.rglob("*.parquet") if item.is_file() and _is_data(path, item))
         if not files:
-            raise InputError(f"a folder of Parquet files must hold *.parquet, but {source} holds none")
+            raise InputError(
+                f"a folder of Parquet files must hold *.parquet, but {source} holds none; save them as Parquet"
+            )
         return files
     if not path.is_file():
         near = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -218,10 +220,12 @@ def _footer(path: Path) -> tuple[Any, int]:
             return file.schema_arrow, file.metadata.num_rows
     except (arrow.ArrowException, OSError) as error:
         with path.open("rb") as other:
-            if other.read(4) != b"PAR1":
-                raise InputError(
-                    f"data larger than memory, or for workers that train together, must be Parquet, but {path} is none; save it as Parquet"
-                ) from error
+            begins = other.read(4)
+        if begins != b"PAR1":
+            what = f"{path} is none; save it as Parquet" if begins else f"{path} is empty; get it again"
+            raise InputError(
+                f"data larger than memory, or for workers that train together, must be Parquet, but {what}"
+            ) from error
         raise _damaged(path, error) from error
 
 

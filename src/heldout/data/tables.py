@@ -173,7 +173,9 @@ def file_bytes(path: Path) -> bytes:
         The file.
     """
     if path.is_dir():
-        raise InputError(f"a table must be a file, but {path} is a folder; name a file in it")
+        raise InputError(
+            f"a table must be a file, but {path} is a folder; give one file (heldout fit alone reads folders, of Parquet)"
+        )
     if not path.exists():
         if not path.parent.is_dir():
             raise InputError(f"there is no file {path}, nor a folder {path.parent}")

@@ -27,6 +27,7 @@ from heldout.plots.values import plural
 FILES = ("texts.bin", "offsets.bin", "labels.bin", "group.bin", "time.bin")
 _FORMAT = 1
 _BATCH_BYTES = 16 * 2**20
+_NO_SPACE = r"[^\s\x1c-\x1f]"  # what str.strip leaves
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -288,7 +289,7 @@ class _Writer:
         arrow = import_pyarrow()
         texts = parts[self.text].cast(arrow.large_string()).fill_null("")
         texts.validate(full=True)  # bytes that are no UTF-8
-        empty = np.flatnonzero(as_polars(texts, "text").str.strip_chars().str.len_bytes().to_numpy() == 0)
+        empty = np.flatnonzero(~as_polars(texts, "text").str.contains(_NO_SPACE).to_numpy())
         if len(empty) and self.first_empty < 0:
             self.first_empty = first_row + int(empty[0])
         self.n_empty += len(empty)

@@ -90,14 +90,15 @@ def count_classes(table: ParquetTable, name: str, progress: Progress) -> Classes
     notes = []
     plain = {value: value for value in found}
     if all(isinstance(value, Real) for value in found):
-        notes.append(f"the numbers in {name!r} are read as names of classes, without their order")
+        if not all(isinstance(value, bool) for value in found):
+            notes.append(f"the numbers in {name!r} are read as names of classes, without their order")
         plain = {value: value if isinstance(value, bool) else int(value) for value in found}
     notes += note_unclear(map(str, plain.values()), name)
     named = {str(value): value for value in plain.values()}
     names = tuple(sorted(named, key=lambda label: in_order(named[label])))
     if len(names) < 2:
         raise InputError(
-            f"labels must be of two classes at least, but column {name!r} holds {names[0]!r} only"
+            f"labels must be of two classes at least, but column {name!r} holds {names[0]!r} only; name another column with target="
         )
     place = {label: number for number, label in enumerate(names)}
     return Classes(names, {value: place[str(read)] for value, read in plain.items()}, tuple(notes))

@@ -240,7 +240,8 @@ def _labels(
                 f"labels must be classes, but column {name!r} holds the number {values[uneven]} in {table.place(uneven)}; "
                 "give words or whole numbers"
             )
-        notes.append(f"the numbers in {name!r} are read as names of classes, without their order")
+        if not all(isinstance(value, bool) for value in values):
+            notes.append(f"the numbers in {name!r} are read as names of classes, without their order")
         values = [value if isinstance(value, bool) else int(value) for value in values]
     notes += note_unclear(map(str, values), name)
     known = classes
@@ -249,7 +250,7 @@ def _labels(
         known = sorted(named, key=lambda name: in_order(named[name]))
     if len(known) < 2:
         raise InputError(
-            f"labels must be of two classes at least, but column {name!r} holds {known[0]!r} only"
+            f"labels must be of two classes at least, but column {name!r} holds {known[0]!r} only; name another column with target="
         )
     number = {label: place for place, label in enumerate(known)}
     unseen = [row for row, value in enumerate(values) if str(value) not in number]

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from heldout.check import InputError
 
 _PREFIX = "heldout-ray-"
 _OWNER = "owner"
+_KNOCK = 5.0  # seconds
 _PATIENCE = 30.0  # seconds in which a cluster must answer
 _LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
@@ -66,7 +68,9 @@ def open_ray(*, address: str | None = None, workers: int | None = None) -> Itera
             stack.enter_context(_environment({**_LOOPBACK, "RAY_AUTH_TOKEN_PATH": str(folder / "token")}))
             stack.enter_context(_without("RAY_AUTH_TOKEN", "RAY_ADDRESS"))
         else:
+            knock(address)
             _refuse_strangers(address)
+            _check_token()
         ray = _imported()
         if ray.is_initialized():
             raise InputError(
@@ -90,6 +94,33 @@ def open_ray(*, address: str | None = None, workers: int | None = None) -> Itera
                 f"Ray at {address or 'this machine'} cannot be used: {said}; check the address, and that the token is its own"
             ) from error
         yield ray
+
+
+def knock(address: str) -> None:
+    """Raise `InputError` if nothing answers there.
+
+    Parameters
+    ----------
+    address : str
+        ``host:port``.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"the address of a Ray cluster must be host:port, got {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no Ray cluster answers at {address}: correct the address, start one there, or leave it out to use this machine"
+        ) from error
+
+
+def _check_token() -> None:
+    own = os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token")
+    if not os.environ.get("RAY_AUTH_TOKEN") and not Path(own).is_file():
+        raise InputError(
+            f"a Ray cluster must be shown its token, but there is none in {own}: set RAY_AUTH_TOKEN_PATH to the file that holds it"
+        )
 
 
 def _imported() -> Any:

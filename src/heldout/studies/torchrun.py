@@ -1,7 +1,7 @@
 """`torchrun_engine`: the processes that ``torchrun`` has started beside this one, as an engine."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -75,8 +75,13 @@ def torchrun_engine() -> Iterator[TorchrunEngine | None]:
             engine.serve()
             yield None
             return
-        yield engine
-        _tell(None)  # where an error ended the block, torchrun ends the others
+        try:
+            yield engine
+        except InputError:
+            with suppress(RuntimeError):  # they found the same
+                _tell(None)
+            raise
+        _tell(None)  # where another error ended the block, torchrun ends the others
 
 
 def _tell(what: object) -> None:
