@@ -1,6 +1,6 @@
 """Data larger than memory: `heldout fit --together` on Parquet of a given size, its memory watched, a worker killed.
 
-    python benchmarks/large.py [texts] --gigabytes 0.6 6 --out /tmp/large
+    python benchmarks/large.py [texts] --gigabytes 0.6 6 --out runs/large
 
 Makes each panel, or table of texts, once, in files of its own; prints the peak resident memory of the workers and of the command, what listens
 beyond the loopback interface meanwhile, and whether the run finished although one worker was killed. The last line is the ratio
